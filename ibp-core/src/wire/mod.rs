@@ -1,0 +1,1 @@
+//! The transaction protocol, as code without I/O.

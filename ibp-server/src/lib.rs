@@ -1,0 +1,1 @@
+//! Server platform of IBP: a supervised pool of worker processes that share all connections.

@@ -5,11 +5,11 @@ use super::{
     Access, App, Host, Model, Name, Node, UnknownNode, View, ViewApp, ViewHost, ViewKv, ViewNode, ViewProject,
 };
 
-/// How long an attempt to connect may take unless the settings say otherwise (seed: `ibac.connecting_timeout`, 10 s).
+/// How long an attempt to connect may take unless the settings say otherwise (`ibac.connecting_timeout`, 10 s).
 pub(super) const CONNECTING_TIMEOUT_SECONDS: u32 = 10;
-/// How long an unreachable host rests unless the settings say otherwise (seed: `ibac.retry_connect_timeval`, 60 s).
+/// How long an unreachable host rests unless the settings say otherwise (`ibac.retry_connect_timeval`, 60 s).
 pub(super) const RETRY_CONNECT_SECONDS: u32 = 60;
-/// From which size on bodies are compressed unless the settings say otherwise (seed: `ibma.comm.min_compress_size`).
+/// From which size on bodies are compressed unless the settings say otherwise (`ibma.comm.min_compress_size`).
 pub(super) const MIN_COMPRESS_BYTES: u32 = 16;
 
 impl Model {
@@ -23,7 +23,7 @@ impl Model {
     ///
     /// Everything is in the order of names (hosts in the order of the configuration), so that two models with the
     /// same content give the same view. Connecting times and the least size to compress are the defaults; the
-    /// agent's settings replace them.
+    /// agent's settings replace them ([`IbmaSettings::apply`](super::IbmaSettings::apply)).
     ///
     /// # Errors
     /// [`UnknownNode`] when the model has no such node.

@@ -178,7 +178,7 @@ fn all_problems_are_reported_at_once() {
             "app \"pay\", server_node: there is no node \"CROE\"; did you mean \"CORE\"?",
             "app \"pay\": another app has this name; each app stands once",
             "app \"pay\": desc contains the control character '\\n'",
-            "project \"p\", server_nodes: there is no node \"ecif\"",
+            "project \"p\", server_nodes: there is no node \"ecif\"; did you mean \"ECIF 1\"?",
             "project \"p\", server_nodes: \"CORE\" stands twice in server_nodes",
             "project \"p\", client_nodes: there is no node \"\"",
             "project \"p\", apps: there is no app \"pya\"; did you mean \"pay\"?",

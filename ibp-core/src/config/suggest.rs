@@ -1,7 +1,8 @@
 //! What somebody may have meant: the known word nearest to a misspelt one.
 
 /// The candidate that is nearest to `word`, if one is near enough: at most one edit for three characters, where an
-/// edit inserts, removes or replaces a character or swaps two neighbours. Case does not count.
+/// edit inserts, removes or replaces a character or swaps two neighbours; or one is the beginning of the other. Case
+/// does not count.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted: Vec<char> = lower_case(word).take(LONGEST + 1).collect();
     if wanted.is_empty() || wanted.len() > LONGEST {
@@ -10,7 +11,10 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     let most = (wanted.len() / 3).max(1);
     let mut best = None;
     for candidate in candidates {
-        let distance = distance(&wanted, candidate);
+        let mut distance = distance(&wanted, candidate);
+        if distance > most && is_beginning(word, candidate) {
+            distance = most;
+        }
         if distance <= most && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
         }
@@ -20,6 +24,13 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 
 /// Longer words get no suggestion: comparing takes time with the square of the length.
 const LONGEST: usize = 64;
+
+/// Whether one of the words is the beginning of the other: "description" of "desc".
+fn is_beginning(word: &str, candidate: &str) -> bool {
+    let shared = word.len().min(candidate.len());
+    let (word, candidate) = (word.as_bytes(), candidate.as_bytes());
+    shared >= 3 && word[..shared].eq_ignore_ascii_case(&candidate[..shared])
+}
 
 /// Optimal string alignment distance.
 fn distance(wanted: &[char], candidate: &str) -> usize {
@@ -70,6 +81,8 @@ mod tests {
             ("server_nodes", "server_node"),
             ("servernode", "server_node"),
             ("ap", "app"),
+            ("description", "desc"),
+            ("time", "timeout"),
         ] {
             assert_eq!(nearest(slip, FIELDS), Some(meant), "{slip}");
         }

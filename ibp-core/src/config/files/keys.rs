@@ -20,6 +20,7 @@ pub(super) fn read(source: Source<'_>, draft: &mut Draft) -> Vec<Diagnostic> {
             let Some((pair, key)) = self::key(reader) else { return };
             if !seen.insert(pair.clone()) {
                 reader.error(reader.value_span(), Rule::DuplicatePair.to_string());
+                return;
             }
             draft.builder.keys_mut().insert(pair, key);
         });

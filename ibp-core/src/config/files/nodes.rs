@@ -57,7 +57,7 @@ fn host(reader: &mut Reader<'_>) -> Option<Host> {
 
 fn kv(reader: &mut Reader<'_>) -> Vec<Kv> {
     let mut kv = Vec::new();
-    reader.map("kv", |reader, key, _| {
+    reader.map("kv section", |reader, key, _| {
         if let Some(value) = reader.text() {
             kv.push(Kv { key: Name::from(&*key), value: value.into() });
         }

@@ -35,6 +35,10 @@ fn project(reader: &mut Reader<'_>, draft: &mut Draft) {
 /// Names with spaces between them, in one text.
 fn names(reader: &mut Reader<'_>, draft: &Draft) -> Vec<Name> {
     let text = reader.text().unwrap_or_default();
+    if text.contains([',', ';']) {
+        reader.error(reader.value_span(), "names stand with spaces between them, without commas");
+        return Vec::new();
+    }
     let words = || text.split_ascii_whitespace();
     let mut names = Vec::with_capacity(words().count());
     names.extend(words().map(|word| draft.name(word)));

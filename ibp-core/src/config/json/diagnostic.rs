@@ -78,7 +78,7 @@ impl fmt::Display for Diagnostic {
             write!(f, "{}:{}:", self.line, self.column)?;
         }
         write!(f, " {}: {}", self.severity, self.message)?;
-        if let Some(excerpt) = &self.excerpt {
+        if let Some(excerpt) = self.excerpt.as_ref().filter(|excerpt| !excerpt.line.is_empty()) {
             write!(f, "\n{excerpt}")?;
         }
         if let Some(hint) = &self.hint {

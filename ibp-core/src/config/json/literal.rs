@@ -6,8 +6,9 @@ use super::reader::Reader;
 use super::source::Span;
 
 impl<'a> Reader<'a> {
-    /// Reads quoted text; its opening quote is the next byte. The text is borrowed unless it has escapes.
-    pub(super) fn quoted(&mut self) -> Cow<'a, str> {
+    /// Reads quoted text; its opening quote is the next byte. The text is borrowed unless it has escapes. `None` when
+    /// something is wrong with it, which is reported.
+    pub(super) fn quoted(&mut self) -> Option<Cow<'a, str>> {
         let open = self.at;
         let start = open + 1;
         let mut at = start;
@@ -16,7 +17,7 @@ impl<'a> Reader<'a> {
                 b'"' => {
                     self.at = at + 1;
                     self.value = Span::new(open, self.at);
-                    return Cow::Borrowed(&self.text[start..at]);
+                    return Some(Cow::Borrowed(&self.text[start..at]));
                 }
                 b'\\' | 0..=0x1f => break,
                 _ => at += 1,
@@ -24,29 +25,37 @@ impl<'a> Reader<'a> {
         }
         self.at = at;
         let mut owned = self.text[start..at].to_owned();
-        self.quoted_rest(open, &mut owned);
+        let correct = self.quoted_rest(open, &mut owned);
         self.value = Span::new(open, self.at);
-        Cow::Owned(owned)
+        correct.then_some(Cow::Owned(owned))
     }
 
-    /// The rest of a quoted text in which something beside plain characters stands.
-    fn quoted_rest(&mut self, open: usize, owned: &mut String) {
+    /// The rest of a quoted text in which something beside plain characters stands; whether it is correct.
+    fn quoted_rest(&mut self, open: usize, owned: &mut String) -> bool {
+        let mut correct = true;
         loop {
             let from = self.at;
             let Some(character) = self.text[from..].chars().next() else { break };
             match character {
                 '"' => {
                     self.at = from + 1;
-                    return;
+                    return correct;
                 }
                 '\n' | '\r' => break,
-                '\\' => owned.push(self.escape()),
+                '\\' => match self.escape() {
+                    Some(escaped) => owned.push(escaped),
+                    None => correct = false,
+                },
                 character => {
                     self.at = from + character.len_utf8();
                     if character < ' ' {
                         let message = format!("the control character {character:?} in quoted text");
-                        let hint = format!("write \\u{:04x}", character as u32);
+                        let hint = match character {
+                            '\t' => "write \\t".to_owned(),
+                            _ => format!("write \\u{:04x}", character as u32),
+                        };
                         self.error_with_hint(Span::new(from, self.at), message, hint);
+                        correct = false;
                     }
                     owned.push(character);
                 }
@@ -54,12 +63,14 @@ impl<'a> Reader<'a> {
         }
         let message = "this text has no closing quote in its line";
         self.error(Span::new(open, self.at.max(open + 1)), message);
-        // What would have followed the quote is in the text now.
+        // What would have followed the quote is in the text now, maybe brackets too.
         self.lenient = true;
+        self.confused = true;
+        false
     }
 
-    /// Reads an escape; the backslash is the next byte.
-    fn escape(&mut self) -> char {
+    /// Reads an escape; the backslash is the next byte. `None` when it is wrong, which is reported.
+    fn escape(&mut self) -> Option<char> {
         let from = self.at;
         let plain = match self.bytes.get(from + 1) {
             Some(b'"') => '"',
@@ -81,19 +92,19 @@ impl<'a> Reader<'a> {
                 self.at = from + 1 + length;
                 let span = Span::new(from, self.at);
                 self.error_with_hint(span, "unknown escape", "write \\\\ for a backslash");
-                return char::REPLACEMENT_CHARACTER;
+                return None;
             }
         };
         self.at = from + 2;
-        plain
+        Some(plain)
     }
 
     /// Reads `\uXXXX`, and the second half of a pair of surrogates with it.
-    fn unicode_escape(&mut self) -> char {
+    fn unicode_escape(&mut self) -> Option<char> {
         let from = self.at;
         let Some(first) = self.four_digits() else {
             self.error(Span::new(from, self.at), "four hexadecimal digits have to follow \\u");
-            return char::REPLACEMENT_CHARACTER;
+            return None;
         };
         let code = match first {
             0xd800..=0xdbff if self.bytes[self.at..].starts_with(b"\\u") => match self.four_digits() {
@@ -102,10 +113,11 @@ impl<'a> Reader<'a> {
             },
             code => code,
         };
-        char::from_u32(code).unwrap_or_else(|| {
+        let character = char::from_u32(code);
+        if character.is_none() {
             self.error(Span::new(from, self.at), "half of a surrogate pair is no character");
-            char::REPLACEMENT_CHARACTER
-        })
+        }
+        character
     }
 
     /// Reads `\u` and four digits.
@@ -134,8 +146,10 @@ impl<'a> Reader<'a> {
         self.at = start + end + close;
         self.value = Span::new(from, self.at);
         let message = format!("text stands in double quotes, not in {quote}");
-        self.error_with_hint(self.value, message, "write \"...\"");
-        &rest[..end]
+        let text = &rest[..end];
+        let hint = format!("write \"{}\"", self.shown(text.trim_end()));
+        self.error_with_hint(self.value, message, hint);
+        text
     }
 }
 

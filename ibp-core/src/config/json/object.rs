@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
         match first {
             '"' => {
                 let key = self.quoted();
-                Some((key, self.value))
+                key.map(|key| (key, self.value))
             }
             '\'' | '“' | '”' => {
                 let key = self.wrongly_quoted(first);
@@ -207,6 +207,13 @@ impl<'a> Reader<'a> {
             let hint = format!("write \"{}\"", self.shown(word));
             self.error_with_hint(span, "the name of a field stands in quotes", hint);
             return Some((Cow::Borrowed(word), span));
+        }
+        // What follows in the line is most likely the same slip.
+        while !self.word_here().is_empty() && !self.text[span.from as usize..self.at].contains('\n') {
+            self.at += self.word_here().len();
+            if self.peek().is_none() {
+                break;
+            }
         }
         self.error(span, format!("unexpected word {}", self.shown(word)));
         self.lenient = true;

@@ -47,6 +47,7 @@ impl<'a> Reader<'a> {
             Ok(_) | Err(NoNumber::TooLarge) => {
                 let message = match (*range.start(), *range.end()) {
                     (i64::MIN, i64::MAX) => format!("{} is too large", self.shown(text)),
+                    (least, i64::MAX) => format!("{} is less than {least}", self.shown(text)),
                     (least, most) => format!("{} is outside {least} to {most}", self.shown(text)),
                 };
                 self.error(self.value, message);
@@ -154,7 +155,7 @@ impl<'a> Reader<'a> {
     fn scalar(&mut self, expected: &dyn Display) -> Option<Scalar<'a>> {
         let first = self.peek().and_then(|_| self.text[self.at..].chars().next());
         match first {
-            Some('"') => Some(Scalar::Text(self.quoted())),
+            Some('"') => self.quoted().map(Scalar::Text),
             Some(quote @ ('\'' | '“' | '”')) => {
                 let text = self.wrongly_quoted(quote);
                 Some(Scalar::Text(Cow::Borrowed(text)))

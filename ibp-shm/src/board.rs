@@ -71,7 +71,7 @@ impl Board {
         let len = rustix::param::page_size() as u64;
         file.allocate(len)?;
         let mapping = map(&file, len)?;
-        let id = random_id();
+        let id = random_number();
         mapping.header().format(id);
         let free = all_lines(&mapping);
         Ok(Board { file, mapping, id, uses: HashMap::new(), free })
@@ -211,7 +211,8 @@ fn all_lines(mapping: &BoardMapping) -> BTreeSet<u32> {
     (0..mapping.lines().len() as u32).collect()
 }
 
-fn random_id() -> u64 {
+/// Different each time, in all processes.
+pub(crate) fn random_number() -> u64 {
     let mut bytes = [0_u8; 8];
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
         Ok(8) => u64::from_ne_bytes(bytes),

@@ -79,7 +79,7 @@ impl Directory {
         let opened = self.open()?;
         let mode = if options.group.is_some() { Mode::RWXU | Mode::RGRP | Mode::XGRP } else { Mode::RWXU };
         give_to_group(opened.fd.as_fd(), options.group, mode)
-            .map_err(|error| ShmError::io("set the mode of", &self.path, error))
+            .map_err(|error| ShmError::io("set group and mode of", &self.path, error))
     }
 
     /// Checks that the directory is one, is no link, belongs to the expected user, and that nobody else can write to it
@@ -265,7 +265,7 @@ impl OpenFile {
     pub fn share(&self, group: Option<u32>, modes: Modes) -> Result<(), ShmError> {
         let mode = modes[usize::from(group.is_some())];
         give_to_group(self.fd.as_fd(), group, Mode::from_raw_mode(mode))
-            .map_err(|error| ShmError::io("set the mode of", &self.path, error))
+            .map_err(|error| ShmError::io("set group and mode of", &self.path, error))
     }
 }
 
@@ -284,7 +284,8 @@ fn check_owner_and_mode(path: &Path, stat: &Stat, owner: u32, modes: Modes) -> R
             format!("it belongs to user {}, not to user {owner}", stat.st_uid),
         ));
     }
-    let mode = stat.st_mode & 0o7777;
+    // All but set-group-id, which a directory inherits and which means nothing here.
+    let mode = stat.st_mode & 0o5777;
     if !modes.contains(&mode) {
         let [alone, shared] = modes;
         let problem = format!("its mode is {mode:04o}, not {alone:04o}, or {shared:04o} with a group");

@@ -91,6 +91,8 @@ mod reader;
 mod shared_array;
 mod slot;
 mod sync;
+#[cfg(not(loom))]
+mod unit;
 
 #[cfg(not(loom))]
 pub use clock::boottime_ms;

@@ -14,6 +14,8 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::board::BoardHeader;
+use crate::image::Image;
+use crate::image::layout::Header;
 use crate::index::{INDEX_LEN, Index};
 use crate::slot::Line;
 
@@ -152,6 +154,8 @@ impl ConfigMapping {
         let mut range = Range::reserve(total.ok_or(Errno::OVERFLOW)?)?;
         range.place(0, board.as_fd(), board_len, ProtFlags::READ | ProtFlags::WRITE)?;
         range.place(board_len, config.as_fd(), config_len, ProtFlags::READ)?;
+        // For `image_around`.
+        range.base.as_ptr().expose_provenance();
         Ok(ConfigMapping { range, board_len, config_len })
     }
 
@@ -173,6 +177,28 @@ impl ConfigMapping {
     pub fn lines(&self) -> &[Line] {
         // SAFETY: `new` mapped `board_len` readable and writable bytes at the start of the range.
         unsafe { lines_at(self.range.base, self.board_len) }
+    }
+}
+
+/// What lies around a record of a [`ConfigMapping`], and the record's offset, with which it begins.
+///
+/// # Safety
+/// `record` points to a record in the configuration of a `ConfigMapping` that lives for the lifetime that the caller gives the
+/// result, and the record begins with its own offset. The mapping's header was checked against its size.
+pub(crate) unsafe fn image_around<'a>(record: *const c_void) -> (Image<'a>, u32) {
+    // SAFETY: a record has more than four bytes, and is aligned to four.
+    let at = unsafe { record.cast::<u32>().read() };
+    // A pointer to one record has no right to the bytes around it; the mapping's, which was exposed, has.
+    let start = std::ptr::with_exposed_provenance::<u8>(record.addr() - at as usize);
+    // SAFETY: the configuration begins with its header, aligned to a page.
+    let header = unsafe { start.cast::<Header>().as_ref_unchecked() };
+    let (config_len, board_len) = (header.file_len as usize, header.board_len as usize);
+    // SAFETY: these are the lengths with which the mapping was made: the configuration after the board. See
+    // `ConfigMapping::config` and `ConfigMapping::lines`.
+    unsafe {
+        let bytes = std::slice::from_raw_parts(start, config_len);
+        let board = std::ptr::with_exposed_provenance_mut::<c_void>(start.addr() - board_len);
+        (Image { bytes, lines: lines_at(NonNull::new_unchecked(board), board_len) }, at)
     }
 }
 

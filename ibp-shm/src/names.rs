@@ -17,9 +17,10 @@ pub(crate) fn hidden_config(generation: u64) -> String {
     format!("config.{generation}.tmp")
 }
 
-/// The index while it is being made: one name a process, since no lock keeps others out before it has its final name.
-pub(crate) fn hidden_index() -> String {
-    format!("index.{}.tmp", std::process::id())
+/// The index while it is being made: a name of its own each time, since no lock keeps others out before it has its final name.
+/// Process ids would not do: two containers may share the directory, and both agents be process 1.
+pub(crate) fn hidden_index(random: u64) -> String {
+    format!("index.{random}.tmp")
 }
 
 /// The generation whose configuration, finished or not, has this name.
@@ -32,7 +33,7 @@ pub(crate) fn generation_of(name: &str) -> Option<u64> {
 pub(crate) fn is_left_over(name: &str, current: u64) -> bool {
     let index = name.strip_prefix("index.").and_then(|name| name.strip_suffix(".tmp"));
     name == HIDDEN_LOAD
-        || index.is_some_and(|pid| number_of(pid).is_some())
+        || index.is_some_and(|random| random.parse::<u64>().is_ok())
         || generation_of(name).is_some_and(|_| name != config(current))
 }
 
@@ -50,7 +51,7 @@ mod tests {
 
     #[test]
     fn our_left_overs_are_told_from_the_files_of_others() {
-        for name in [config(6), hidden_config(7), hidden_index(), "load.tmp".to_owned()] {
+        for name in [config(6), hidden_config(7), hidden_index(u64::MAX), "load.tmp".to_owned()] {
             assert!(is_left_over(&name, 7), "{name}");
         }
         for name in [

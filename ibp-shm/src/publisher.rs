@@ -7,7 +7,7 @@ use ibp_core::config::View;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::board::{Board, Identity, identities};
+use crate::board::{Board, Identity, identities, random_number};
 use crate::boottime_ms;
 use crate::directory::{Directory, OpenDirectory, OpenFile, READ_MODES, WRITE_MODES};
 use crate::error::ShmError;
@@ -288,7 +288,7 @@ impl LockedIndex {
         floor: u64,
         steps: &mut dyn FnMut(&'static str),
     ) -> Result<Option<Self>, ShmError> {
-        let hidden = names::hidden_index();
+        let hidden = names::hidden_index(random_number());
         let mut file = directory.create_file(&hidden)?;
         steps("index: created");
         lock(&file)?;
@@ -312,6 +312,10 @@ impl LockedIndex {
         steps("index: renamed");
         if !placed {
             directory.remove(&hidden)?;
+            return Ok(None);
+        }
+        // Its lock excludes everybody only if it is the one that has the name.
+        if directory.inode_of(names::INDEX)? != Some(file.inode) {
             return Ok(None);
         }
         // Generations begin at the time since boot, so that they go on rising when an index that is gone, and its directory's

@@ -187,6 +187,13 @@ impl Line {
         }
     }
 
+    /// The slot that has this line in its use under `tag`.
+    #[cfg(loom)]
+    #[must_use]
+    pub fn slot(&self, tag: u16) -> Slot<'_> {
+        Slot::new(Some(self), 0, tag)
+    }
+
     /// Whose line it is, and the tag of this use; `None` for a free line.
     pub fn owner(&self) -> Option<(u128, u16)> {
         let low = self.owner_low.load(Ordering::Relaxed);
@@ -219,7 +226,9 @@ impl Line {
             (&self.owner_low, owner as u64, "slot: owner, low half"),
         ];
         for (word, value, step) in stores {
-            word.store(value, Ordering::Relaxed);
+            // An exchange, so that a late writer's own exchange comes before it and is overwritten, or after it and fails. (A
+            // store is ordered so, too; the model checker takes only exchanges to be.)
+            word.swap(value, Ordering::Relaxed);
             steps(step);
         }
         tag

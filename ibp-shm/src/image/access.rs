@@ -25,7 +25,7 @@ impl Image<'_> {
 }
 
 /// Whether three ascending lists have a number in common. Looks at each number once.
-fn share_one(mut a: &[u32], mut b: &[u32], mut c: &[u32]) -> bool {
+pub(super) fn share_one(mut a: &[u32], mut b: &[u32], mut c: &[u32]) -> bool {
     while let ([x, rest_a @ ..], [y, rest_b @ ..], [z, rest_c @ ..]) = (a, b, c) {
         if x == y && y == z {
             return true;

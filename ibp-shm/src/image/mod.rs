@@ -13,3 +13,6 @@ mod verify;
 
 pub(crate) use build::{Placement, build, check};
 pub(crate) use read::Image;
+
+#[cfg(test)]
+pub(crate) mod tests;

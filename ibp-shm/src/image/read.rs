@@ -73,6 +73,12 @@ impl<'a> Image<'a> {
         self.element(T::zone(self.header()?), number)
     }
 
+    /// The record of a zone that lies at this offset.
+    pub fn record_at<T: Record>(&self, at: u32) -> Option<&'a T> {
+        let start = at.checked_sub(T::zone(self.header()?).offset)?;
+        self.record(start / size_of::<T>() as u32)
+    }
+
     /// How many records there are of a kind.
     pub fn count<T: Record>(&self) -> u32 {
         self.header().map_or(0, |header| T::zone(header).count)

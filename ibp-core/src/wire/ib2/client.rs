@@ -110,7 +110,7 @@ impl ClientSession {
             Next::Frame { header, payload, used } => {
                 let event = match header.frame {
                     FrameType::ServerHello => ClientEvent::Hello(ServerHello::take(payload)?),
-                    FrameType::Error => ClientEvent::Error(PeerError::take(payload)?),
+                    FrameType::Error => ClientEvent::Error(PeerError::take(header, payload)?),
                     _ => ClientEvent::Goodbye(Goodbye::take(header, payload)?),
                 };
                 self.greeted = true;
@@ -171,7 +171,7 @@ impl ClientSession {
                 ClientEvent::FileEnd
             }
             FrameType::Goodbye => ClientEvent::Goodbye(Goodbye::take(header, payload)?),
-            FrameType::Error => ClientEvent::Error(PeerError::take(payload)?),
+            FrameType::Error => ClientEvent::Error(PeerError::take(header, payload)?),
             // `limit` has let no other type pass.
             _ => return Err(header.unexpected("from a server")),
         })

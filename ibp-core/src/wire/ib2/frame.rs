@@ -123,7 +123,7 @@ pub struct Header {
     pub frame: FrameType,
     /// Bit 0 ([`Header::LAST`]), bit 1 ([`Header::COMPRESSED`]); all others zero.
     pub flags: u8,
-    /// The request's number on this connection, counted from 1; in GOODBYE the last one taken; else 0.
+    /// The request's number on this connection, counted from 1; in GOODBYE and ERROR the last one taken; else 0.
     pub number: u32,
     /// Bytes of payload that follow.
     pub length: u64,

@@ -10,7 +10,7 @@ use ibp_core::wire::ib2::{
     ClientEvent, ClientHello, ClientSession, ClientStep, FrameType, GoodbyeReason, HEADER_LEN, Header,
     OutcomeAnswer, OutcomeQuery, Request, ResponseHead, put_preamble,
 };
-use ibp_core::wire::{ErrorCode, Limits, ProtocolError, TransactionId};
+use ibp_core::wire::{Limits, ProtocolError, TransactionId};
 
 use crate::buffers::Buffers;
 use crate::cause::peer_text;
@@ -28,6 +28,8 @@ pub(crate) struct Link {
     server_limits: Option<Limits>,
     /// The number of the last question.
     number: u32,
+    /// The server has said that it did not take the last question.
+    not_taken: bool,
     /// Nothing can be asked any more: the server said goodbye, or a question was not sent whole.
     ended: bool,
     last_used: Instant,
@@ -89,6 +91,7 @@ impl Link {
             greeting_sent: false,
             server_limits: None,
             number: 0,
+            not_taken: false,
             ended: false,
             last_used: Instant::now(),
         }
@@ -152,7 +155,8 @@ impl Link {
     pub(crate) fn ask(&mut self, question: &Question<'_>) -> Result<Answer, Broken> {
         let mut outbox = std::mem::take(&mut self.buffers.outbox);
         let mut flight = self.prepare(question, &mut outbox);
-        let answer = self.exchange(question, &mut flight).map_err(|cause| flight.judge(cause));
+        let answer =
+            self.exchange(question, &mut flight).map_err(|cause| flight.judge(cause, self.not_taken));
         if answer.is_err() || !flight.is_sent() {
             self.ended = true;
         }
@@ -296,6 +300,7 @@ impl Link {
                 ClientEvent::OutcomeAnswer(answer) => Some(Answer::Outcome(answer)),
                 ClientEvent::Goodbye(goodbye) => {
                     if goodbye.last_taken < self.number {
+                        self.not_taken = true;
                         return Err(Cause::Goodbye(goodbye.reason));
                     }
                     // It took this question and will still answer it; only no other one.
@@ -303,6 +308,7 @@ impl Link {
                     None
                 }
                 ClientEvent::Error(error) => {
+                    self.not_taken = error.last_taken < self.number;
                     return Err(Cause::Peer { code: error.code, text: peer_text(error.text.as_bytes()) });
                 }
                 ClientEvent::FileBegin(_) | ClientEvent::FileData(_) | ClientEvent::FileEnd => {
@@ -388,7 +394,7 @@ impl Flight<'_> {
     }
 
     /// What is known when it failed for this cause.
-    fn judge(&self, cause: Cause) -> Broken {
+    fn judge(&self, cause: Cause, not_taken: bool) -> Broken {
         let begun = self.sent > self.question_at;
         let phase = if self.is_sent() {
             Phase::Waiting
@@ -397,15 +403,7 @@ impl Flight<'_> {
         } else {
             Phase::Hello
         };
-        let excluded = match &cause {
-            // Its number says that the server did not take the question.
-            Cause::Goodbye(_) => true,
-            // A server says ERROR in place of an answer only to what it could not take. A code of a later version may
-            // mean something else.
-            Cause::Peer { code, .. } => !matches!(code, ErrorCode::Other(_)),
-            _ => false,
-        };
-        let state = if begun && !excluded { State::Suspicious } else { State::NotSent };
+        let state = if begun && !not_taken { State::Suspicious } else { State::NotSent };
         Broken { state, phase, cause }
     }
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::load::{Measured, RunPlan, drive};
 use crate::scenario::{Figure, Scenario};
 use crate::server_process::ServerProcess;
-use crate::system::{Caller, ServerPlan, System, caller};
+use crate::system::{Caller, ServerPlan, System};
 use crate::{Result, cpu};
 
 /// How a scenario is run, for all systems alike.
 #[derive(Clone, Copy, Debug)]
 pub struct ContestPlan<'a> {
-    /// The program that can `serve`; see [`ServerProcess::start`].
+    /// The program that can `serve` and `call`; see [`ServerProcess::start`] and [`crate::load::run_caller`].
     pub program: &'a Path,
     /// Bytes in a request's body and in its answer.
     pub body: usize,
@@ -106,12 +106,16 @@ impl<'a> Contestant<'a> {
     }
 
     fn run(&self, scenario: &Scenario, plan: &ContestPlan<'_>) -> Result<Measured> {
-        let callers = (0..scenario.callers)
-            .map(|_| caller(self.system, scenario.connections, self.server.address()))
-            .collect::<Result<Vec<_>>>()?;
-        let duration = if scenario.stalled { plan.duration * 2 } else { plan.duration };
-        let run = RunPlan { warm_up: plan.warm_up, duration, core: self.core };
-        drive(callers, &vec![b'x'; plan.body], &run, &|| self.server.cpu())
+        let run = RunPlan {
+            program: plan.program,
+            callers: scenario.callers,
+            connections: scenario.connections,
+            body: plan.body,
+            warm_up: plan.warm_up,
+            duration: if scenario.stalled { plan.duration * 2 } else { plan.duration },
+            core: self.core,
+        };
+        drive(self.system, &self.server, &run)
     }
 }
 

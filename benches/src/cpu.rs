@@ -55,7 +55,8 @@ pub fn own() -> Duration {
 pub fn of_process(pid: u32) -> io::Result<Duration> {
     let mut total = Duration::ZERO;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let times = fs::read_to_string(task?.path().join("schedstat"))?;
+        // A thread may end between its listing and this.
+        let Ok(times) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
         let on_cpu = times.split_whitespace().next().and_then(|field| field.parse().ok());
         total += Duration::from_nanos(on_cpu.ok_or_else(|| io::Error::other("schedstat without a number"))?);
     }

@@ -1,18 +1,37 @@
-//! The load generator: blocking callers, one thread each, for a fixed time, the same for every system.
+//! The load generator: blocking callers for a fixed time, the same for every system.
+//!
+//! Each caller is a process of its own with one thread, as most programs that ask for transactions are. Callers in
+//! one process would meet in its descriptor table and its memory map, and the generator would be what is measured.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Barrier, OnceLock};
-use std::thread;
-use std::time::{Duration, Instant};
+mod caller;
+mod clock;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::system::Caller;
-use crate::{Result, cpu};
+use crate::Result;
+use crate::server_process::ServerProcess;
+use crate::system::{Connections, System};
+
+pub use caller::{CallerPlan, run_caller};
+use caller::{THERE, Tally};
+use clock::Monotonic;
 
 /// How a run goes.
 #[derive(Clone, Copy, Debug)]
-pub struct RunPlan {
+pub struct RunPlan<'a> {
+    /// The program that can `call`; see [`run_caller`].
+    pub program: &'a Path,
+    /// Callers at once.
+    pub callers: usize,
+    /// Whether they keep their connections.
+    pub connections: Connections,
+    /// Bytes in a body, each way.
+    pub body: usize,
     /// Time under load before anything counts.
     pub warm_up: Duration,
     /// Time that counts.
@@ -35,146 +54,59 @@ pub struct Measured {
     pub fairness: f64,
     /// Processor time of the server, all its processes, for one call.
     pub server_cpu: Duration,
-    /// Processor time of this process for one call.
+    /// Processor time of the callers for one call.
     pub client_cpu: Duration,
 }
 
-/// How long after its end a run may take to collect the last answers. It ends a benchmark whose server hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Runs all `callers` at once. `server_cpu` tells the processor time that the server has used up to now.
+/// Runs all callers at once against `server`.
 ///
 /// # Errors
-/// Any call failed, or one did not end within a minute after the run.
-pub fn drive(
-    callers: Vec<Box<dyn Caller>>,
-    body: &[u8],
-    plan: &RunPlan,
-    server_cpu: &dyn Fn() -> Result<Duration>,
-) -> Result<Measured> {
-    let connections = callers.len();
-    let clock =
-        Arc::new(Clock { plan: *plan, all_there: Barrier::new(connections + 1), opening: OnceLock::new() });
-    let (sender, receiver) = channel();
-    for caller in callers {
-        let (clock, sender, body) = (Arc::clone(&clock), sender.clone(), body.to_vec());
-        thread::Builder::new().stack_size(256 << 10).spawn(move || report(&sender, caller, &body, &clock))?;
+/// Any call failed.
+pub fn drive(system: &dyn System, server: &ServerProcess, plan: &RunPlan<'_>) -> Result<Measured> {
+    let mut callers = (0..plan.callers)
+        .map(|_| CallerProcess::start(system, server.address(), plan))
+        .collect::<Result<Vec<_>>>()?;
+    for caller in &mut callers {
+        caller.wait_until_there()?;
     }
-    drop(sender);
-
-    clock.opening.get_or_init(|| Instant::now() + plan.warm_up);
-    clock.all_there.wait();
-    thread::sleep(clock.opening().saturating_duration_since(Instant::now()));
-    let (server_before, client_before, began) = (server_cpu()?, cpu::own(), Instant::now());
-    thread::sleep(clock.closing().saturating_duration_since(Instant::now()));
-    let (server_used, client_used) =
-        (server_cpu()?.saturating_sub(server_before), cpu::own() - client_before);
-    let watched = began.elapsed();
-
-    let mut tallies = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        match receiver.recv_timeout(PATIENCE) {
-            Ok(tally) => tallies.push(tally?),
-            Err(RecvTimeoutError::Timeout) => return Err("a call was not answered within a minute".into()),
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err("a caller's thread ended without a report".into());
-            }
-        }
+    let before = server.cpu()?;
+    let opening = Monotonic::now() + plan.warm_up;
+    for caller in &mut callers {
+        caller.begin(opening)?;
     }
-    sum_up(&tallies, plan, watched, server_used, client_used)
+
+    let tallies = callers.iter_mut().map(CallerProcess::finish).collect::<Result<Vec<_>>>()?;
+    sum_up(&tallies, plan.duration, server.cpu()?.saturating_sub(before))
 }
 
-fn sum_up(
-    tallies: &[Tally],
-    plan: &RunPlan,
-    watched: Duration,
-    server_used: Duration,
-    client_used: Duration,
-) -> Result<Measured> {
+/// `server_used` is the server's processor time for all calls, those of the warm-up included: on a loaded machine this
+/// process runs too late to read it exactly when the run opens and closes.
+fn sum_up(tallies: &[Tally], duration: Duration, server_used: Duration) -> Result<Measured> {
     let mut latency = new_histogram()?;
-    for tally in tallies {
-        latency.add(&tally.latency)?;
+    for &(nanoseconds, count) in tallies.iter().flat_map(|tally| &tally.latency) {
+        latency.record_n(nanoseconds, count)?;
     }
-    let calls: u64 = tallies.iter().flat_map(|tally| &tally.by_window).sum();
-    let per_second = calls as f64 / plan.duration.as_secs_f64();
-    // The processor time belongs to the span between its two readings, which is not exactly the run's.
-    let calls_watched = per_second * watched.as_secs_f64();
-    let for_one = |used: Duration| used.div_f64(calls_watched.max(1.0));
+    let total = |field: fn(&Tally) -> u64| tallies.iter().map(field).sum::<u64>();
+    let calls = total(|tally| tally.by_second.iter().sum());
+    let for_one = |used: Duration, calls: u64| used.div_f64(calls.max(1) as f64);
     Ok(Measured {
         calls,
-        per_second,
+        per_second: calls as f64 / duration.as_secs_f64(),
         latency,
         fairness: worst_fairness(tallies),
-        server_cpu: for_one(server_used),
-        client_cpu: for_one(client_used),
+        server_cpu: for_one(server_used, total(|tally| tally.all_calls)),
+        client_cpu: for_one(Duration::from_nanos(total(|tally| tally.cpu)), total(|tally| tally.all_calls)),
     })
 }
 
 fn worst_fairness(tallies: &[Tally]) -> f64 {
-    let windows = tallies.first().map_or(0, |tally| tally.by_window.len());
-    let fairness_of = |window: usize| {
-        let counts = tallies.iter().map(|tally| tally.by_window[window]);
+    let seconds = tallies.iter().map(|tally| tally.by_second.len()).min().unwrap_or(0);
+    let fairness_in = |second: usize| {
+        let counts = tallies.iter().map(|tally| tally.by_second[second]);
         let (slowest, fastest) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
         slowest as f64 / fastest.max(1) as f64
     };
-    (0..windows).map(fairness_of).fold(1.0, f64::min)
-}
-
-/// When a run begins and ends, the same for all its callers.
-struct Clock {
-    plan: RunPlan,
-    all_there: Barrier,
-    opening: OnceLock<Instant>,
-}
-
-impl Clock {
-    fn opening(&self) -> Instant {
-        *self.opening.get_or_init(Instant::now)
-    }
-
-    fn closing(&self) -> Instant {
-        self.opening() + self.plan.duration
-    }
-
-    /// Whole seconds of the run, at least one; a last piece of a second belongs to the one before it.
-    fn windows(&self) -> usize {
-        usize::try_from(self.plan.duration.as_secs()).unwrap_or(usize::MAX).max(1)
-    }
-}
-
-/// What one caller saw.
-struct Tally {
-    latency: Histogram<u64>,
-    by_window: Vec<u64>,
-}
-
-fn report(sender: &Sender<Result<Tally>>, caller: Box<dyn Caller>, body: &[u8], clock: &Clock) {
-    let pinned = clock.plan.core.map_or(Ok(()), cpu::pin_to);
-    clock.all_there.wait();
-    let result = pinned.map_err(Into::into).and_then(|()| call_until_closing(caller, body, clock));
-    // Nobody listens any more when another caller failed first.
-    let _ = sender.send(result);
-}
-
-fn call_until_closing(mut caller: Box<dyn Caller>, body: &[u8], clock: &Clock) -> Result<Tally> {
-    let (opening, closing) = (clock.opening(), clock.closing());
-    let mut tally = Tally { latency: new_histogram()?, by_window: vec![0; clock.windows()] };
-    let last_window = tally.by_window.len() - 1;
-    let mut before = Instant::now();
-    while before < closing {
-        caller.call(body)?;
-        let after = Instant::now();
-        if after >= opening {
-            let took = u64::try_from((after - before).as_nanos()).unwrap_or(u64::MAX);
-            tally.latency.saturating_record(took);
-            if after < closing {
-                let window = usize::try_from((after - opening).as_secs()).unwrap_or(usize::MAX);
-                tally.by_window[window.min(last_window)] += 1;
-            }
-        }
-        before = after;
-    }
-    Ok(tally)
+    (0..seconds).map(fairness_in).fold(1.0, f64::min)
 }
 
 /// From 100 ns to two minutes, three digits.
@@ -182,55 +114,91 @@ fn new_histogram() -> Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(100, 120_000_000_000, 3)?)
 }
 
+/// One caller; dropping it before it finished kills it.
+struct CallerProcess {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl CallerProcess {
+    fn start(system: &dyn System, address: &str, plan: &RunPlan<'_>) -> Result<Self> {
+        let mut command = Command::new(plan.program);
+        command.args(["call", system.name(), address, "--body", &plan.body.to_string()]);
+        command.args(["--seconds", &plan.duration.as_secs_f64().to_string()]);
+        if plan.connections == Connections::Short {
+            command.arg("--short");
+        }
+        if let Some(core) = plan.core {
+            command.args(["--core", &core.to_string()]);
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        match (child.stdin.take(), child.stdout.take()) {
+            (Some(input), Some(output)) => Ok(Self { child, input, output: BufReader::new(output) }),
+            _ => Err("a caller without pipes".into()),
+        }
+    }
+
+    fn wait_until_there(&mut self) -> Result<()> {
+        let line = self.read_line()?;
+        if line == THERE {
+            Ok(())
+        } else {
+            Err(format!("a caller said {line:?} instead of being ready").into())
+        }
+    }
+
+    fn begin(&mut self, opening: Monotonic) -> Result<()> {
+        Ok(writeln!(self.input, "{}", opening.nanoseconds())?)
+    }
+
+    fn finish(&mut self) -> Result<Tally> {
+        Ok(serde_json::from_str(&self.read_line()?)?)
+    }
+
+    fn read_line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        match self.output.read_line(&mut line)? {
+            0 => Err("a caller ended early; it said why on standard error".into()),
+            _ => Ok(line),
+        }
+    }
+}
+
+impl Drop for CallerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Every(Duration);
-
-    impl Caller for Every {
-        fn call(&mut self, _: &[u8]) -> Result<()> {
-            thread::sleep(self.0);
-            Ok(())
+    fn tally(by_second: &[u64]) -> Tally {
+        let calls = by_second.iter().sum();
+        Tally {
+            by_second: by_second.to_vec(),
+            latency: vec![(1_000, calls)],
+            all_calls: 2 * calls,
+            cpu: 1_000,
         }
     }
 
-    struct Failing;
-
-    impl Caller for Failing {
-        fn call(&mut self, _: &[u8]) -> Result<()> {
-            Err("as asked".into())
-        }
-    }
-
-    fn plan() -> RunPlan {
-        RunPlan { warm_up: Duration::from_millis(10), duration: Duration::from_millis(300), core: None }
-    }
-
-    fn run(callers: Vec<Box<dyn Caller>>) -> Result<Measured> {
-        drive(callers, b"", &plan(), &|| Ok(Duration::ZERO))
+    #[test]
+    fn fairness_is_that_of_the_worst_second() {
+        assert_eq!(worst_fairness(&[tally(&[100, 100]), tally(&[90, 50])]), 0.5);
+        assert_eq!(worst_fairness(&[tally(&[100, 0]), tally(&[100, 100])]), 0.0);
     }
 
     #[test]
-    fn a_slow_connection_shows_as_unfair() {
-        let measured =
-            run(vec![Box::new(Every(Duration::from_millis(1))), Box::new(Every(Duration::from_millis(40)))])
-                .unwrap();
-        assert!(measured.fairness < 0.5, "{}", measured.fairness);
-        assert!(measured.calls > 0);
-    }
-
-    #[test]
-    fn a_call_that_outlasts_the_run_is_the_longest_wait() {
-        let measured = run(vec![Box::new(Every(Duration::from_millis(600)))]).unwrap();
-        assert_eq!(measured.calls, 0);
-        assert!(measured.latency.max() >= 590_000_000);
-        assert_eq!(measured.fairness, 0.0);
-    }
-
-    #[test]
-    fn one_failed_call_fails_the_run() {
-        let failure = run(vec![Box::new(Every(Duration::from_millis(1))), Box::new(Failing)]).unwrap_err();
-        assert_eq!(failure.to_string(), "as asked");
+    fn processor_time_is_that_of_one_call() {
+        let tallies = [tally(&[50, 50]), tally(&[60, 40])];
+        let measured = sum_up(&tallies, Duration::from_secs(2), Duration::from_micros(400)).unwrap();
+        assert_eq!(measured.calls, 200);
+        assert_eq!(measured.per_second, 100.0);
+        assert_eq!(measured.server_cpu, Duration::from_micros(1));
+        assert_eq!(measured.client_cpu, Duration::from_nanos(5));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use ibp_benches::contest::{ContestPlan, Run, hold};
+use ibp_benches::load::{CallerPlan, run_caller};
 use ibp_benches::record::{Machine, Record, RpcLine};
 use ibp_benches::scenario::{SCENARIOS, Scenario};
 use ibp_benches::server_process::{raise_descriptor_limit, serve};
@@ -26,6 +27,9 @@ enum Role {
     /// Serves one system; the benchmark starts this itself.
     #[command(hide = true)]
     Serve(Serve),
+    /// Makes calls; the benchmark starts this itself.
+    #[command(hide = true)]
+    Call(Call),
 }
 
 #[derive(Args)]
@@ -33,6 +37,20 @@ struct Serve {
     system: String,
     #[arg(long)]
     workers: usize,
+    #[arg(long)]
+    short: bool,
+    #[arg(long)]
+    core: Option<usize>,
+}
+
+#[derive(Args)]
+struct Call {
+    system: String,
+    address: String,
+    #[arg(long)]
+    body: usize,
+    #[arg(long)]
+    seconds: f64,
     #[arg(long)]
     short: bool,
     #[arg(long)]
@@ -80,6 +98,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.role {
         Some(Role::Serve(serve)) => run_server(serve).map(|()| true),
+        Some(Role::Call(options)) => call(options).map(|()| true),
         None => run_benchmark(&cli.options),
     };
     match result {
@@ -96,11 +115,29 @@ fn systems() -> [&'static dyn System; 1] {
     [&raw_echo::RawEcho]
 }
 
+fn named(name: &str) -> Result<&'static dyn System> {
+    let system = systems().into_iter().find(|system| system.name() == name);
+    system.ok_or_else(|| format!("there is no system {name:?}").into())
+}
+
+fn connections(are_short: bool) -> Connections {
+    if are_short { Connections::Short } else { Connections::Long }
+}
+
 fn run_server(options: &Serve) -> Result<()> {
-    let system = systems().into_iter().find(|system| system.name() == options.system);
-    let system = system.ok_or_else(|| format!("there is no system {:?}", options.system))?;
-    let connections = if options.short { Connections::Short } else { Connections::Long };
-    serve(system, &ServerPlan { workers: options.workers, connections, core: options.core })
+    let connections = connections(options.short);
+    serve(named(&options.system)?, &ServerPlan { workers: options.workers, connections, core: options.core })
+}
+
+fn call(options: &Call) -> Result<()> {
+    let plan = CallerPlan {
+        address: &options.address,
+        connections: connections(options.short),
+        body: options.body,
+        duration: Duration::try_from_secs_f64(options.seconds)?,
+        core: options.core,
+    };
+    run_caller(named(&options.system)?, &plan)
 }
 
 /// Runs what was asked for; whether all targets were met.

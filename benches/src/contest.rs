@@ -67,13 +67,9 @@ pub fn hold(
     Ok(runs)
 }
 
-/// The median of a figure over all runs of a system.
-#[must_use]
-pub fn median(runs: &[Run], system: &str, figure: Figure) -> Option<f64> {
-    let mut values: Vec<f64> =
-        runs.iter().filter(|run| run.system == system).map(|run| figure.of(&run.measured)).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+/// A figure of each run of a system.
+pub fn figures<'a>(runs: &'a [Run], system: &'a str, figure: Figure) -> impl Iterator<Item = f64> + 'a {
+    runs.iter().filter(move |run| run.system == system).map(move |run| figure.of(&run.measured))
 }
 
 fn named(scenario: &Scenario, system: &dyn System, error: &crate::Error) -> crate::Error {

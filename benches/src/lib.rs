@@ -8,6 +8,7 @@
 pub mod contest;
 pub mod cpu;
 pub mod load;
+pub mod micro;
 pub mod raw_echo;
 pub mod record;
 pub mod scenario;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::contest::Run;
+use crate::micro::Sample;
 use crate::scenario::Scenario;
 
 /// The machine and the state of the source.
@@ -29,9 +30,8 @@ impl Machine {
     /// Reads what this machine tells about itself.
     #[must_use]
     pub fn here() -> Self {
-        let release = rustix::system::uname();
         Self {
-            kernel: release.release().to_string_lossy().into_owned(),
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             cpu: cpu_model().unwrap_or_default(),
             cores: std::thread::available_parallelism().map_or(0, Into::into),
             commit: commit().unwrap_or_default(),
@@ -112,6 +112,41 @@ impl<'a> RpcLine<'a> {
             fairness: rounded(run.measured.fairness),
             server_cpu_us: rounded(run.measured.server_cpu.as_secs_f64() * 1e6),
             client_cpu_us: rounded(run.measured.client_cpu.as_secs_f64() * 1e6),
+            machine,
+        }
+    }
+}
+
+/// One line of a record of the `micro` benchmark.
+#[derive(Debug, Serialize)]
+pub struct MicroLine<'a> {
+    /// Seconds since 1970, UTC.
+    pub at: u64,
+    /// The operation's name.
+    pub operation: &'a str,
+    /// Nodes in the view, with one host each.
+    pub nodes: usize,
+    /// Which round, from 0.
+    pub round: usize,
+    /// Time for one, on average over the round.
+    pub nanoseconds: f64,
+    /// The same for the reference, where there is one.
+    pub reference_nanoseconds: Option<f64>,
+    /// Where it ran.
+    pub machine: &'a Machine,
+}
+
+impl<'a> MicroLine<'a> {
+    /// The record of one sample.
+    #[must_use]
+    pub fn new(sample: &Sample, nodes: usize, round: usize, machine: &'a Machine) -> Self {
+        Self {
+            at: seconds_since_1970(),
+            operation: sample.operation.name(),
+            nodes,
+            round,
+            nanoseconds: rounded(sample.nanoseconds),
+            reference_nanoseconds: sample.reference.map(rounded),
             machine,
         }
     }

@@ -75,6 +75,16 @@ impl Figure {
         }
     }
 
+    /// A value of it as text.
+    #[must_use]
+    pub fn show(self, value: f64) -> String {
+        match self {
+            Self::Throughput => format!("{value:.0}"),
+            Self::Fairness => format!("{value:.2}"),
+            Self::P99 | Self::LongestWait => format!("{value:.3}"),
+        }
+    }
+
     /// Whether the bound is on the ratio to the raw echo, and not on the figure itself.
     #[must_use]
     pub fn is_relative(self) -> bool {

@@ -43,6 +43,16 @@ fn every_scenario_gives_figures_for_every_system() {
 }
 
 #[test]
+fn every_operation_gives_a_figure() {
+    let arguments = ["--json", "--forget", "--quick", "--nodes", "1000", "--passes", "1"];
+    let rounds = run(env!("CARGO_BIN_EXE_micro"), &arguments);
+    for operation in ibp_benches::micro::OPERATIONS {
+        let round = rounds.iter().find(|round| round["operation"] == operation.name()).unwrap();
+        assert!(round["nanoseconds"].as_f64().unwrap() > 0.0, "{round}");
+    }
+}
+
+#[test]
 fn a_system_that_is_not_there_is_an_error() {
     let output = Command::new(env!("CARGO_BIN_EXE_rpc")).args(["--systems", "raw,other"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -176,12 +176,12 @@ fn run_benchmark(options: &Options) -> Result<bool> {
             };
             let runs = hold(scenario, &systems, &plan, &mut observe)?;
             let names: Vec<&str> = systems.iter().map(|system| system.name()).collect();
-            rows.extend(table::rows(scenario, body, &names, &runs));
+            rows.extend(table::scenario_rows(scenario, body, &names, &runs));
         }
     }
     if !options.json {
         println!("{}, {} cores, kernel {}", machine.cpu, machine.cores, machine.kernel);
-        print!("{}", table::render(&rows));
+        print!("{}", table::render(table::SCENARIO_HEADINGS, &rows));
     }
     Ok(rows.iter().all(|row| !row.missed))
 }

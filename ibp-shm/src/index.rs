@@ -27,6 +27,8 @@ pub struct Index {
     started_ms: AtomicU64,
     heartbeat_ms: AtomicU64,
     started_unix: AtomicU64,
+    /// No generation up to this one may be used (again).
+    floor: AtomicU64,
 }
 
 const CLOSED: u64 = 1 << 63;
@@ -99,13 +101,20 @@ impl Index {
             started_ms: zero(),
             heartbeat_ms: zero(),
             started_unix: zero(),
+            floor: zero(),
         }
     }
 
-    /// Makes a zeroed page an index. Done before the file gets its name.
-    pub(crate) fn format(&self) {
+    /// Makes a zeroed page an index whose generations are higher than `floor`. Done before the file gets its name.
+    pub(crate) fn format(&self, floor: u64) {
+        self.floor.store(floor, Ordering::Relaxed);
         self.magic.store(INDEX_MAGIC, Ordering::Relaxed);
         self.layout.store(u64::from(LAYOUT), Ordering::Relaxed);
+    }
+
+    /// The highest generation that may have been used before this index was made; 0 if it is of another layout.
+    pub(crate) fn floor(&self) -> u64 {
+        if self.layout() == LAYOUT { self.floor.load(Ordering::Relaxed) } else { 0 }
     }
 
     /// Writes who publishes, and since when.

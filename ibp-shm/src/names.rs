@@ -37,12 +37,14 @@ pub(crate) fn is_left_over(name: &str, current: u64) -> bool {
         || generation_of(name).is_some_and(|_| name != config(current))
 }
 
+/// No generation has a higher number. At a million a second they last for 140 000 years.
+pub(crate) const LAST_GENERATION: u64 = 1 << 62;
+
 /// A number as this crate writes it.
 fn number_of(digits: &str) -> Option<u64> {
     let plain =
         digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
-    // Bit 63 of the generation word is taken.
-    digits.parse().ok().filter(|number| plain && *number < 1 << 63)
+    digits.parse().ok().filter(|number| plain && *number <= LAST_GENERATION)
 }
 
 #[cfg(test)]

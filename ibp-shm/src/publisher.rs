@@ -79,7 +79,7 @@ impl Publisher {
         steps("directory");
         let directory = directory.open()?;
         let (index, previous) = LockedIndex::take(&directory, options, clean, &mut *steps)?;
-        let mut highest = previous.max(index.floor);
+        let mut highest = previous.max(index.mapping.floor());
         for name in directory.names()? {
             if let Some(generation) = names::generation_of(&name) {
                 highest = highest.max(generation);
@@ -228,8 +228,6 @@ struct LockedIndex {
     mapping: IndexMapping,
     /// Holds the lock.
     _file: OpenFile,
-    /// No generation up to here may be used (again).
-    floor: u64,
 }
 
 impl LockedIndex {
@@ -259,13 +257,13 @@ impl LockedIndex {
                 Usable::Current(mapping, generation) if !clean => {
                     file.share(options.group, READ_MODES)?;
                     steps("index: mode set");
-                    return Ok((LockedIndex { mapping, _file: file, floor: 0 }, generation));
+                    return Ok((LockedIndex { mapping, _file: file }, generation));
                 }
                 Usable::Current(mapping, generation) | Usable::Outdated(mapping, generation) => {
                     // Before anything that it names is removed.
                     mapping.close();
                     steps("index: closed");
-                    floor = generation;
+                    floor = generation.max(mapping.floor());
                 }
                 Usable::Not => {}
             }
@@ -300,7 +298,9 @@ impl LockedIndex {
         }
         steps("index: allocated");
         let mapping = map_index(&file)?;
-        mapping.format();
+        // Generations begin at the time since boot, so that they go on rising even when everything that remembers the last one
+        // is gone.
+        mapping.format(floor.max(boottime_ms()));
         mapping.sign(std::process::id(), boottime_ms(), now_unix());
         steps("index: written");
         let placed = match directory.rename(&hidden, names::INDEX, fresh) {
@@ -318,13 +318,11 @@ impl LockedIndex {
         if directory.inode_of(names::INDEX)? != Some(file.inode) {
             return Ok(None);
         }
-        // Generations begin at the time since boot, so that they go on rising when an index that is gone, and its directory's
-        // memory of the last one, is followed by a new one.
-        Ok(Some(LockedIndex { mapping, _file: file, floor: floor.max(boottime_ms()) }))
+        Ok(Some(LockedIndex { mapping, _file: file }))
     }
 }
 
-/// What can be done with an index that is there.
+/// What can be done with an index that is there. The number is the generation in force.
 enum Usable {
     /// Go on with it.
     Current(IndexMapping, u64),
@@ -340,11 +338,14 @@ impl Usable {
             return Ok(Usable::Not);
         }
         let mapping = map_index(file)?;
-        if mapping.magic() != INDEX_MAGIC {
+        let seen = mapping.observe();
+        if mapping.magic() != INDEX_MAGIC || seen.generation() > names::LAST_GENERATION {
             return Ok(Usable::Not);
         }
-        let seen = mapping.observe();
-        let current = file.len == INDEX_LEN && mapping.layout() == LAYOUT && !seen.is_closed();
+        let current = file.len == INDEX_LEN
+            && mapping.layout() == LAYOUT
+            && mapping.floor() <= names::LAST_GENERATION
+            && !seen.is_closed();
         Ok(if current {
             Usable::Current(mapping, seen.generation())
         } else {

@@ -15,8 +15,8 @@ use crate::image::hash;
 
 /// The directory in which an installation's segments lie.
 ///
-/// Other runtime files of the installation may lie in it too; this crate touches only its own: `index`, `load` and
-/// `config.*`.
+/// Other runtime files of the installation may lie in it too; this crate touches only its own: `index`,
+/// `load` and `config.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     path: PathBuf,
@@ -24,11 +24,11 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// `/dev/shm/ibp-UID-DIGEST`: of the user that owns the installation's home directory, and of its canonical path (16
-    /// hexadecimal digits).
+    /// `/dev/shm/ibp-UID-DIGEST`: of the user that owns the installation's home directory, and of its
+    /// canonical path (16 hexadecimal digits).
     ///
-    /// The owner's and not the caller's user id, so that applications which run as other users find the same place. If
-    /// `home` does not exist, the path as it is and the caller's user id are taken.
+    /// The owner's and not the caller's user id, so that applications which run as other users find the same
+    /// place. If `home` does not exist, the path as it is and the caller's user id are taken.
     #[must_use]
     pub fn of_installation(home: &Path) -> Self {
         let canonical = home.canonicalize().or_else(|_| std::path::absolute(home));
@@ -45,8 +45,8 @@ impl Directory {
         Directory { path: path.into(), owner: effective_user() }
     }
 
-    /// The same directory, expected to belong to the user `uid`: what a reader names that runs as another user than the
-    /// agent.
+    /// The same directory, expected to belong to the user `uid`: what a reader names that runs as another
+    /// user than the agent.
     #[must_use]
     pub fn owned_by(self, uid: u32) -> Self {
         Directory { owner: uid, ..self }
@@ -58,8 +58,9 @@ impl Directory {
         &self.path
     }
 
-    /// Makes the directory if it is missing: mode 0700, or 0750 and the group's if there is one. What is there already
-    /// must be safe (see [`check`](Directory::check)); nothing is taken away from it but a group's access.
+    /// Makes the directory if it is missing: mode 0700, or 0750 and the group's if there is one. What is
+    /// there already must be safe (see [`check`](Directory::check)); nothing is taken away from it but a
+    /// group's access.
     ///
     /// # Errors
     /// [`ShmError::Insecure`] if something else is there, [`ShmError::Io`] if it cannot be made.
@@ -82,8 +83,8 @@ impl Directory {
             .map_err(|error| ShmError::io("set group and mode of", &self.path, error))
     }
 
-    /// Checks that the directory is one, is no link, belongs to the expected user, and that nobody else can write to it
-    /// and nobody but a group can enter it.
+    /// Checks that the directory is one, is no link, belongs to the expected user, and that nobody else can
+    /// write to it and nobody but a group can enter it.
     ///
     /// # Errors
     /// [`ShmError::NotThere`] or [`ShmError::Insecure`].
@@ -269,7 +270,8 @@ impl OpenFile {
     }
 }
 
-/// Sets group and mode, whatever the umask is. The group first: its members must never have the rights of the group before.
+/// Sets group and mode, whatever the umask is. The group first: its members must never have the rights of the
+/// group before.
 fn give_to_group(fd: BorrowedFd<'_>, group: Option<u32>, mode: Mode) -> Result<(), Errno> {
     if let Some(group) = group {
         rustix::fs::fchown(fd, None, Some(rustix::fs::Gid::from_raw(group)))?;

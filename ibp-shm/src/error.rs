@@ -22,7 +22,10 @@ pub enum ShmError {
         path: PathBuf,
     },
     /// An agent runs, and has not published yet.
-    #[error("{} exists, but nothing is published yet: wait for the agent to fetch the configuration", path.display())]
+    #[error(
+        "{} exists, but nothing is published yet: wait for the agent to fetch the configuration",
+        path.display()
+    )]
     NotPublished {
         /// The index.
         path: PathBuf,
@@ -71,7 +74,10 @@ pub enum ShmError {
         problem: String,
     },
     /// Another publisher is at work in this directory.
-    #[error("{} belongs to the running agent with process id {pid}: stop that one first", path.display())]
+    #[error(
+        "{} belongs to the running agent with process id {pid}: stop that one first",
+        path.display()
+    )]
     Busy {
         /// The index, which that process has locked.
         path: PathBuf,
@@ -97,8 +103,8 @@ pub enum ShmError {
 }
 
 impl ShmError {
-    /// Whether the same call may succeed later without anyone changing the configuration: the agent has to start or
-    /// to publish first, or room has to be made.
+    /// Whether the same call may succeed later without anyone changing the configuration: the agent has to
+    /// start or to publish first, or room has to be made.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(

@@ -17,8 +17,9 @@ pub(crate) fn hidden_config(generation: u64) -> String {
     format!("config.{generation}.tmp")
 }
 
-/// The index while it is being made: a name of its own each time, since no lock keeps others out before it has its final name.
-/// Process ids would not do: two containers may share the directory, and both agents be process 1.
+/// The index while it is being made: a name of its own each time, since no lock keeps others out before it
+/// has its final name. Process ids would not do: two containers may share the directory, and both agents be
+/// process 1.
 pub(crate) fn hidden_index(random: u64) -> String {
     format!("index.{random}.tmp")
 }

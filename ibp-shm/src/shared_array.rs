@@ -13,8 +13,8 @@ use zerocopy::FromBytes;
 
 /// An array in memory that is shared with every process forked after it was made.
 ///
-/// All processes see one another's stores; it begins as zeros. Only shared references to its elements exist, so that they are
-/// changed through atomics. The memory lives as long as a process has it.
+/// All processes see one another's stores; it begins as zeros. Only shared references to its elements exist,
+/// so that they are changed through atomics. The memory lives as long as a process has it.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,10 +35,12 @@ unsafe impl<T: Sync> Send for SharedArray<T> {}
 unsafe impl<T: Sync> Sync for SharedArray<T> {}
 
 impl<T: FromBytes + Sync> SharedArray<T> {
-    /// Makes an array of `len` elements. `name` is what `/proc/PID/maps` shows. Pages are allocated when they are first touched.
+    /// Makes an array of `len` elements. `name` is what `/proc/PID/maps` shows. Pages are allocated when they
+    /// are first touched.
     ///
     /// # Errors
-    /// The system's error if there is no memory or the array would be too large; `EINVAL` for an array without bytes.
+    /// The system's error if there is no memory or the array would be too large; `EINVAL` for an array
+    /// without bytes.
     pub fn new(name: &str, len: usize) -> io::Result<Self> {
         Self::make(name, len, false)
     }
@@ -62,8 +64,8 @@ impl<T: FromBytes + Sync> SharedArray<T> {
             return Err(Errno::INVAL.into());
         }
         let fd = sealed_memory(name, bytes as u64, allocate)?;
-        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists. The file behind it has this
-        // size, and is sealed so that it keeps it.
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists. The file
+        // behind it has this size, and is sealed so that it keeps it.
         let base = unsafe {
             rustix::mm::mmap(
                 std::ptr::null_mut(),
@@ -95,16 +97,16 @@ impl<T> Deref for SharedArray<T> {
 
     #[inline]
     fn deref(&self) -> &[T] {
-        // SAFETY: `make` mapped `len` elements, page-aligned. `T: FromBytes` makes any bytes, zeros and whatever another process
-        // stored, valid elements; other processes have `&T` only, as this one.
+        // SAFETY: `make` mapped `len` elements, page-aligned. `T: FromBytes` makes any bytes, zeros and
+        // whatever another process stored, valid elements; other processes have `&T` only, as this one.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 }
 
 impl<T> Drop for SharedArray<T> {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours alone, and references into it borrow from `self`. A failure leaves it mapped, which
-        // harms nobody.
+        // SAFETY: the mapping is ours alone, and references into it borrow from `self`. A failure leaves it
+        // mapped, which harms nobody.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len * size_of::<T>()) };
     }
 }

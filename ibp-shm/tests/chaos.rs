@@ -1,4 +1,5 @@
-//! Many processes: readers in loops, a publisher that publishes as fast as it can, and all of them killed at random.
+//! Many processes: readers in loops, a publisher that publishes as fast as it can, and all of them killed at
+//! random.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;

@@ -11,7 +11,8 @@ use ibp_shm::{ForkWatch, Reader, SharedArray};
 
 /// Runs `work` in a forked child, which allocates nothing; its result must be true.
 fn in_a_child(work: impl FnOnce() -> bool) {
-    // SAFETY: the child calls nothing that could wait for another thread of this process, and ends by `_exit`.
+    // SAFETY: the child calls nothing that could wait for another thread of this process, and ends by
+    // `_exit`.
     unsafe {
         let child = libc::fork();
         assert!(child >= 0);

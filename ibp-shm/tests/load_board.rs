@@ -9,8 +9,8 @@ use common::{Scratch, view, wait_for};
 use ibp_core::Load;
 use ibp_shm::{Publisher, PublisherOptions, Reader, Retry};
 
-/// Two threads report as fast as they can: nothing waits, some loads are dropped, and what is there is always one that was
-/// reported.
+/// Two threads report as fast as they can: nothing waits, some loads are dropped, and what is there is always
+/// one that was reported.
 #[test]
 fn invariant_9_a_load_whose_exchange_fails_is_dropped() {
     let reader = Reader::from_view(&view(1)).unwrap();
@@ -67,7 +67,8 @@ fn one_process_probes_a_host_that_is_due() {
                 assert!(child >= 0);
                 if child == 0 {
                     let code = i32::from(slot.try_probe(now, 100));
-                    // SAFETY: ends the process at once. The prober says nothing of how it went, as if it was killed.
+                    // SAFETY: ends the process at once. The prober says nothing of how it went, as if it was
+                    // killed.
                     unsafe { libc::_exit(code) };
                 }
                 child

@@ -1,4 +1,5 @@
-//! Invariants 1 and 3: what a lookup must not do, shown by an allocator that counts and by a kernel that kills.
+//! Invariants 1 and 3: what a lookup must not do, shown by an allocator that counts and by a kernel that
+//! kills.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -86,8 +87,8 @@ fn invariant_1_a_lookup_allocates_nothing() {
     assert_eq!(ALLOCATIONS.with(Cell::get), before + 1, "the counter counts");
 }
 
-/// The child may write, end, and nothing else: a lock that has to wait, a page to be mapped, a clock read by a system call would all
-/// kill it.
+/// The child may write, end, and nothing else: a lock that has to wait, a page to be mapped, a clock read by
+/// a system call would all kill it.
 #[test]
 fn invariant_1_a_lookup_makes_no_system_call() {
     let (_scratch, _publisher, reader) = published();
@@ -129,13 +130,14 @@ enum Ended {
     Killed(i32),
 }
 
-/// Runs `work` in a forked child under a filter that lets `write` and `exit_group` through and kills on everything else.
+/// Runs `work` in a forked child under a filter that lets `write` and `exit_group` through and kills on
+/// everything else.
 fn in_a_child_without_system_calls(work: impl Fn()) -> Ended {
     // Whatever is done once a thread is done before.
     let filter = filter();
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
-    // SAFETY: the child calls nothing that could wait for another thread of this process: it allocates nothing (see the test
-    // above), and ends by `_exit`.
+    // SAFETY: the child calls nothing that could wait for another thread of this process: it allocates
+    // nothing (see the test above), and ends by `_exit`.
     unsafe {
         let child = libc::fork();
         assert!(child >= 0);

@@ -1,4 +1,5 @@
-//! A publisher and its readers in one process: what is published is what is read, across changes, stops and restarts.
+//! A publisher and its readers in one process: what is published is what is read, across changes, stops and
+//! restarts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -62,6 +63,19 @@ fn invariant_4_a_mapping_keeps_its_generation_and_its_file_is_gone() {
     assert_eq!(mapped(), 2);
     drop((held, guarded));
     assert_eq!(mapped(), 1, "nobody holds generation 1 any more, so it is not mapped any more");
+
+    // Nor does the publisher gather what it has published.
+    let path = scratch.path();
+    let open_segments = || {
+        let files = std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        files.filter(|file| file.starts_with(&path) && file.to_string_lossy().contains("config.")).count()
+    };
+    for number in 3..20 {
+        publisher.publish(&view(number)).unwrap();
+        assert!(open_segments() <= 2, "the one in force, and the one before it");
+    }
 }
 
 /// Loads and retry times survive a change of configuration; a new host in an old slot begins anew.
@@ -82,7 +96,8 @@ fn invariant_8_a_host_keeps_its_slot_and_a_new_one_changes_its_tag() {
     let old = old_node.host(2).unwrap().slot();
     assert!(old.report(Load { busy: 1, workers: 2 }, now));
 
-    // The host of `old` goes, another comes. The line is not given away while generation 1 may still be attached to.
+    // The host of `old` goes, another comes. The line is not given away while generation 1 may still be
+    // attached to.
     let other: ViewHost = ViewHost { addr: "10.9.9.9:9".parse().unwrap(), invalid: false };
     changing.nodes[0].hosts[2] = other;
     publisher.publish(&changing).unwrap();

@@ -201,6 +201,21 @@ fn keys_are_never_printed() {
     }
 }
 
+#[test]
+fn keys_are_not_in_core_dumps() {
+    let scratch = Scratch::new();
+    let (_publisher, config) = published(&scratch, 3);
+    let _in_a_directory = Reader::attach(&scratch.directory()).unwrap();
+    let _in_memory = Reader::from_view(&view(3)).unwrap();
+    let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let segment = scratch.path().join(config);
+    for name in [segment.to_str().unwrap(), "memfd:ibp-config"] {
+        let after = &maps[maps.find(name).unwrap()..];
+        let flags = after.lines().find(|line| line.starts_with("VmFlags:")).unwrap();
+        assert!(flags.split(' ').any(|flag| flag == "dd"), "{name}: {flags}");
+    }
+}
+
 /// Flips bytes and cuts files short: each time there is an error, or answers; and never anything else.
 #[test]
 fn invariant_5_damage_gives_an_error_or_a_miss() {

@@ -117,6 +117,9 @@ impl Board {
         hosts: &[Identity],
         steps: &mut dyn FnMut(&'static str),
     ) -> Result<Vec<SlotUse>, ShmError> {
+        if self.mapping.header().id() != Some(self.id) {
+            self.mapping.header().format(self.id);
+        }
         let missing = hosts.iter().filter(|host| !self.uses.contains_key(host)).count();
         self.make_room(missing, steps)?;
         let lines = self.mapping.lines();

@@ -65,10 +65,7 @@ impl Directory {
     /// # Errors
     /// [`ShmError::Insecure`] if something else is there, [`ShmError::Io`] if it cannot be made.
     pub fn create(&self, options: PublisherOptions) -> Result<(), ShmError> {
-        match rustix::fs::mkdir(&self.path, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(ShmError::io("create", &self.path, error)),
-        }
+        // First, so that no directory is left in the way of its rightful owner.
         if self.owner != effective_user() {
             let problem = format!(
                 "it is user {}'s, and the agent runs as user {}: run the agent as the owner of the installation",
@@ -76,6 +73,10 @@ impl Directory {
                 effective_user()
             );
             return Err(ShmError::insecure(&self.path, problem));
+        }
+        match rustix::fs::mkdir(&self.path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(ShmError::io("create", &self.path, error)),
         }
         let opened = self.open()?;
         let mode = if options.group.is_some() { Mode::RWXU | Mode::RGRP | Mode::XGRP } else { Mode::RWXU };
@@ -225,7 +226,9 @@ impl OpenFile {
     /// Makes the file `len` bytes long with every byte allocated, so that no access to it can fail later.
     pub fn allocate(&mut self, len: u64) -> Result<(), ShmError> {
         if len > self.len {
-            match rustix::fs::fallocate(&self.fd, rustix::fs::FallocateFlags::empty(), 0, len) {
+            // Unlike a write, it does not go on by itself after a signal.
+            let reserve = || rustix::fs::fallocate(&self.fd, rustix::fs::FallocateFlags::empty(), 0, len);
+            match rustix::io::retry_on_intr(reserve) {
                 Ok(()) => {}
                 // A file system that cannot reserve: writing does it, too.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.write_zeros(self.len, len)?,

@@ -31,7 +31,10 @@ pub enum ShmError {
         path: PathBuf,
     },
     /// The segment that the index names is gone, and the index did not move on.
-    #[error("{} is gone: somebody removed it; publishing again puts a new one in its place", path.display())]
+    #[error(
+        "{} or the load board that it needs is gone: somebody removed it; publishing again puts it right",
+        path.display()
+    )]
     Gone {
         /// The missing segment.
         path: PathBuf,
@@ -83,6 +86,13 @@ pub enum ShmError {
         path: PathBuf,
         /// The process id of the other publisher.
         pid: u32,
+    },
+    /// The index of this publisher lost its name, so that another agent could begin beside it. It is closed:
+    /// open the publisher again.
+    #[error("{} is no longer this agent's: somebody removed it; open the publisher again", path.display())]
+    Displaced {
+        /// The index.
+        path: PathBuf,
     },
     /// The file system has no room. What was published before stays in force.
     #[error("no room for {} ({bytes} bytes): free or enlarge the file system", path.display())]

@@ -33,6 +33,8 @@ pub(crate) type Steps = Box<dyn FnMut(&'static str) + Send>;
 ///
 /// Dropping it leaves everything in place, as a kill does: readers keep what they have, new ones can attach,
 /// and the next publisher goes on from there. [`close`](Publisher::close) takes the segments away.
+///
+/// A forked process shares the lock that makes this one the publisher until it runs another program or ends.
 pub struct Publisher {
     directory: OpenDirectory,
     options: PublisherOptions,
@@ -120,9 +122,10 @@ impl Publisher {
     /// this one, never a mixture; hosts that were there before keep their slots, with load and retry time.
     ///
     /// # Errors
-    /// [`ShmError::InvalidView`] if the view contradicts itself, [`ShmError::Full`] if there is no room. In
-    /// both cases what was published before stays in force.
+    /// [`ShmError::InvalidView`] if the view contradicts itself, [`ShmError::Full`] if there is no room,
+    /// [`ShmError::Displaced`] if somebody removed the index. What was published before stays in force.
     pub fn publish(&mut self, view: &View) -> Result<u64, ShmError> {
+        self.check_index()?;
         let generation = self.next;
         let hosts = identities(view);
         // Its room may be needed.
@@ -154,6 +157,8 @@ impl Publisher {
         const HOUR_MS: u64 = 60 * 60 * 1000;
         let now_ms = boottime_ms();
         self.index.mapping.beat(now_ms);
+        // The next `publish` says what is wrong; readers need not wait for it.
+        let _ = self.check_index();
         self.retired.take_if(|(_, until_ms)| now_ms >= *until_ms);
         if now_ms >= self.forget_at_ms {
             self.board.forget_old_loads(now_ms);
@@ -173,6 +178,8 @@ impl Publisher {
     /// # Errors
     /// [`ShmError::Io`] if something cannot be removed; the next publisher will do it.
     pub fn close(mut self) -> Result<(), ShmError> {
+        // What is there may be another agent's by now.
+        self.check_index()?;
         self.index.mapping.close();
         (self.steps)("index: closed");
         remove_segments(&self.directory, &mut *self.steps)?;
@@ -180,6 +187,16 @@ impl Publisher {
         self.directory.remove(names::INDEX)?;
         (self.steps)("index: removed");
         Ok(())
+    }
+
+    /// Whether the index that this publisher has locked is still the one that others find. If it is not, it is
+    /// closed, so that its readers look for the one that is.
+    fn check_index(&self) -> Result<(), ShmError> {
+        if self.directory.inode_of(names::INDEX)? == Some(self.index.file.inode) {
+            return Ok(());
+        }
+        self.index.mapping.close();
+        Err(ShmError::Displaced { path: self.index.file.path.clone() })
     }
 
     fn write_and_announce(
@@ -246,7 +263,7 @@ impl Store for Files<'_> {
 struct LockedIndex {
     mapping: WritableIndexMapping,
     /// Holds the lock.
-    _file: OpenFile,
+    file: OpenFile,
 }
 
 impl LockedIndex {
@@ -276,7 +293,7 @@ impl LockedIndex {
                 Usable::Current(mapping, generation) if !clean => {
                     file.share(options.group, READ_MODES)?;
                     steps("index: mode set");
-                    return Ok((LockedIndex { mapping, _file: file }, generation));
+                    return Ok((LockedIndex { mapping, file }, generation));
                 }
                 Usable::Current(mapping, generation) | Usable::Outdated(mapping, generation) => {
                     // Before anything that it names is removed.
@@ -337,7 +354,7 @@ impl LockedIndex {
         if directory.inode_of(names::INDEX)? != Some(file.inode) {
             return Ok(None);
         }
-        Ok(Some(LockedIndex { mapping, _file: file }))
+        Ok(Some(LockedIndex { mapping, file }))
     }
 }
 

@@ -45,7 +45,8 @@ impl<T: FromBytes + Sync> SharedArray<T> {
         Self::make(name, len, false)
     }
 
-    /// The same with all pages allocated now, so that no access can fail later.
+    /// The same with all pages allocated now, so that no access can fail later. The caller bounds the length:
+    /// an array larger than the machine's free memory is no error here, but the end of some process.
     ///
     /// # Errors
     /// As for [`new`](SharedArray::new); `ENOSPC` or `ENOMEM` if there is no room for all of it.
@@ -86,7 +87,8 @@ fn sealed_memory(name: &str, bytes: u64, allocate: bool) -> io::Result<OwnedFd> 
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     rustix::fs::ftruncate(&fd, bytes)?;
     if allocate {
-        rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, bytes)?;
+        // Unlike a write, it does not go on by itself after a signal.
+        rustix::io::retry_on_intr(|| rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, bytes))?;
     }
     rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(fd)

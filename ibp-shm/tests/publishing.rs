@@ -228,6 +228,24 @@ fn after_a_clean_stop_readers_stay_and_find_the_successor() {
 }
 
 #[test]
+fn a_publisher_whose_index_was_removed_gives_way_and_readers_follow() {
+    let scratch = Scratch::new();
+    let mut first = open(&scratch);
+    let before = first.publish(&view(1)).unwrap();
+    let reader = Reader::attach(&scratch.directory()).unwrap();
+    std::fs::remove_file(scratch.path().join("index")).unwrap();
+    let mut second = open(&scratch);
+    assert!(matches!(first.publish(&view(2)), Err(ShmError::Displaced { .. })));
+    assert_eq!(reader.refresh().unwrap(), Refresh::Same);
+    let after = second.publish(&view(3)).unwrap();
+    assert!(after > before);
+    assert!(matches!(first.close(), Err(ShmError::Displaced { .. })), "it removes nothing of the second's");
+    assert_eq!(reader.refresh().unwrap(), Refresh::Switched(after));
+    assert_eq!(number_of(&reader.current()), 3);
+    assert_eq!(number_of(&Reader::attach(&scratch.directory()).unwrap().current()), 3);
+}
+
+#[test]
 fn a_clean_start_drops_all_and_readers_follow() {
     let scratch = Scratch::new();
     let mut publisher = open(&scratch);
@@ -311,7 +329,7 @@ fn a_line_that_was_overwritten_is_put_right_with_the_next_generation() {
     let load = scratch.path().join("load");
     let len = std::fs::metadata(&load).unwrap().len() as usize;
     let file = std::fs::OpenOptions::new().write(true).open(&load).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0xff; len - 64], 64).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0xff; len], 0).unwrap();
     let now = boottime_ms();
     {
         let config = reader.current();
@@ -319,7 +337,9 @@ fn a_line_that_was_overwritten_is_put_right_with_the_next_generation() {
         assert_eq!((slot.load(now), slot.retry(now)), (None, Retry::Ready));
         assert!(!slot.report(Load::default(), now));
     }
+    assert!(Reader::attach(&scratch.directory()).is_err(), "the board cannot be recognised");
     publisher.publish(&view(6)).unwrap();
+    Reader::attach(&scratch.directory()).unwrap();
     reader.refresh().unwrap();
     let config = reader.current();
     assert_eq!(number_of(&config), 6);

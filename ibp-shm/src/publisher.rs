@@ -282,6 +282,7 @@ impl LockedIndex {
                     None => continue,
                 }
             };
+            steps("index: opened");
             lock(&file)?;
             steps("index: locked");
             if directory.inode_of(names::INDEX)? != Some(file.inode) {

@@ -175,6 +175,28 @@ fn invariant_10_a_second_publisher_is_refused_with_the_first_ones_pid() {
 }
 
 #[test]
+fn a_lock_on_an_index_that_is_gone_makes_nobody_the_publisher() {
+    let scratch = Scratch::new();
+    let mut first = Some(open(&scratch));
+    let third = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let slot = std::sync::Arc::clone(&third);
+    let directory = scratch.directory();
+    // The second has opened the index of the first and not locked it yet, when the first stops and a third starts.
+    let steps = Box::new(move |step: &'static str| {
+        if step == "index: opened"
+            && let Some(first) = first.take()
+        {
+            first.close().unwrap();
+            let opened = Publisher::open(&directory, PublisherOptions::default()).unwrap();
+            *slot.lock().unwrap() = Some(opened);
+        }
+    });
+    let second = Publisher::open_with_steps(&scratch.directory(), PublisherOptions::default(), false, steps);
+    assert!(matches!(second.map(drop), Err(ShmError::Busy { .. })));
+    third.lock().unwrap().as_mut().unwrap().publish(&view(1)).unwrap();
+}
+
+#[test]
 fn of_publishers_that_start_at_the_same_time_one_wins() {
     for _ in 0..20 {
         let scratch = Scratch::new();

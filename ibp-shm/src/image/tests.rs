@@ -138,6 +138,15 @@ fn what_was_not_put_in_is_not_found() {
 }
 
 #[test]
+fn a_zone_ends_where_it_ends() {
+    let plain = Plain::of(&sample());
+    let image = plain.image();
+    assert_eq!((image.count::<HostRecord>(), image.count::<AppRecord>()), (3, 2));
+    assert!(image.record::<HostRecord>(2).is_some() && image.record::<HostRecord>(3).is_none());
+    assert!(image.record::<AppRecord>(2).is_none() && image.record::<AppRecord>(u32::MAX).is_none());
+}
+
+#[test]
 fn access_follows_the_projects() {
     let mut view = sample();
     let plain = Plain::of(&view);

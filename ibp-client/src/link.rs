@@ -50,7 +50,7 @@ pub(crate) struct Question<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subject<'a> {
     /// Run an app.
-    Request { node: &'a str, app: &'a str, body: &'a [u8] },
+    Request { node: &'a str, app: &'a str, body: &'a [u8], remaining_ms: u32 },
     /// What became of the transaction?
     Outcome,
 }
@@ -190,10 +190,9 @@ impl Link {
                 OutcomeQuery { number, last, transaction }.put(outbox);
                 &[][..]
             }
-            Subject::Request { node, app, body } => {
+            Subject::Request { node, app, body, remaining_ms } => {
                 let (copied, apart) =
                     if body.len() <= COPIED_BODY { (body, &[][..]) } else { (&[][..], body) };
-                let remaining_ms = question.deadline.remaining_ms();
                 Request { number, last, transaction, remaining_ms, files: 0, app, node, body: copied }
                     .put(outbox);
                 lengthen(outbox, question_at, last, number, apart.len());

@@ -1,5 +1,6 @@
 //! A small server for tests, on real sockets: an honest one, and pieces for dishonest ones.
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -373,6 +374,16 @@ pub fn nobody() -> Deaf {
         (u16::from_be(addr.sin_port), held)
     };
     Deaf { addr: ([127, 0, 0, 1], held.0).into(), _held: held.1 }
+}
+
+/// The first host that can be asked, in the order of the configuration: tests know then who is asked.
+#[derive(Debug)]
+pub struct InOrder;
+
+impl ibp_client::Balancer for InOrder {
+    fn choose(&self, hosts: &ibp_client::Hosts<'_>) -> Option<usize> {
+        (0..hosts.len()).find(|&number| hosts.candidate(number).is_some())
+    }
 }
 
 /// Waits for something that another thread or process does, for at most 20 s.

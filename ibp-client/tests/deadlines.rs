@@ -3,14 +3,13 @@
 
 mod support;
 
-use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ibp_client::{Error, Phase, State};
-use support::{InOrder, Reply, Server, answer_bytes, await_end, builder, read_request};
+use support::{InOrder, Reply, Server, answer_bytes, await_end, builder, full_listener, read_request};
 
 /// The requirement: a call ends within its deadline and this.
 const GRACE: Duration = Duration::from_millis(50);
@@ -144,41 +143,10 @@ fn a_peer_that_does_not_read_does_not_hold_a_call() {
     }
 }
 
-/// A listener whose queue is full: what a host looks like that drops packets.
-struct Full {
-    listener: TcpListener,
-    _queued: Vec<std::net::TcpStream>,
-}
-
-fn full() -> Full {
-    use std::os::fd::{AsRawFd, FromRawFd};
-    // SAFETY: plain system calls with values of the right types; the descriptor is fresh and owned from here on.
-    let listener = unsafe {
-        let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
-        assert!(fd >= 0);
-        let listener = TcpListener::from_raw_fd(fd);
-        let mut addr: libc::sockaddr_in = std::mem::zeroed();
-        addr.sin_family = libc::AF_INET as libc::sa_family_t;
-        addr.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
-        let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-        assert_eq!(libc::bind(listener.as_raw_fd(), (&raw const addr).cast(), length), 0);
-        assert_eq!(libc::listen(listener.as_raw_fd(), 0), 0);
-        listener
-    };
-    let addr = listener.local_addr().unwrap();
-    let mut queued = Vec::new();
-    // Until a connection is not taken any more.
-    while let Ok(stream) = std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(300)) {
-        queued.push(stream);
-        assert!(queued.len() < 100, "the queue does not fill");
-    }
-    Full { listener, _queued: queued }
-}
-
 #[test]
 fn a_host_that_does_not_take_connections_is_given_up_after_the_connecting_timeout() {
-    let full = full();
-    let addr = full.listener.local_addr().unwrap();
+    let full = full_listener();
+    let addr = full.addr();
     let connecting = Duration::from_millis(200);
     let client = builder(&[addr]).connecting_timeout(connecting).build().unwrap();
     let error = ends_in_time(connecting, || {
@@ -202,9 +170,9 @@ fn a_host_that_does_not_take_connections_is_given_up_after_the_connecting_timeou
 /// A host that drops packets leaves time for another one, also when the call's time is shorter than the connecting timeout.
 #[test]
 fn a_host_that_does_not_take_connections_leaves_time_for_others() {
-    let full = full();
+    let full = full_listener();
     let good = Server::echo();
-    let client = builder(&[full.listener.local_addr().unwrap(), good.addr])
+    let client = builder(&[full.addr(), good.addr])
         .balancer(InOrder)
         .connecting_timeout(Duration::from_secs(30))
         .build()

@@ -84,11 +84,11 @@ impl Goodbye {
     }
 }
 
-/// ERROR: the peer broke the protocol, was too slow, or there is no room for it; the connection ends after this
-/// frame. A request with a number after `last_taken` was certainly not executed.
+/// ERROR: the client broke the protocol or was too slow, or the server has no room for it; the connection ends. As
+/// with [`Goodbye`], a request with a number after `last_taken` was certainly not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerError<'a> {
-    /// The number of the last request that was taken; 0 for none.
+    /// The number of the last request that the server took; 0 for none.
     pub last_taken: u32,
     /// What was wrong.
     pub code: ErrorCode,
@@ -115,12 +115,16 @@ impl<'a> PeerError<'a> {
     /// Reads one frame.
     ///
     /// # Errors
-    /// A text that is not UTF-8.
+    /// A text that is not UTF-8 or longer than 512 bytes, or no code.
     pub fn take(header: Header, payload: &'a [u8]) -> Result<Self, ProtocolError> {
         let mut take = Take::new("ERROR", payload);
         let code = ErrorCode::from_number(take.u16()?);
-        let text = std::str::from_utf8(take.rest())
-            .map_err(|_| ProtocolError::Malformed { frame: "ERROR", what: "its text is not UTF-8" })?;
+        let text = take.rest();
+        let malformed = |what| ProtocolError::Malformed { frame: "ERROR", what };
+        if text.len() > Self::MAX_TEXT {
+            return Err(malformed("its text is longer than 512 bytes"));
+        }
+        let text = std::str::from_utf8(text).map_err(|_| malformed("its text is not UTF-8"))?;
         Ok(Self { last_taken: header.number, code, text })
     }
 }

@@ -298,13 +298,9 @@ impl Link {
                 }
                 ClientEvent::OutcomeAnswer(answer) => Some(Answer::Outcome(answer)),
                 ClientEvent::Goodbye(goodbye) => {
-                    if goodbye.last_taken < self.number {
-                        self.not_taken = true;
-                        return Err(Cause::Goodbye(goodbye.reason));
-                    }
-                    // It took this question and will still answer it; only no other one.
-                    self.ended = true;
-                    None
+                    self.not_taken = goodbye.last_taken < self.number;
+                    // It is the server's last frame: with the question taken, its answer is lost.
+                    return Err(if self.not_taken { Cause::Goodbye(goodbye.reason) } else { Cause::Closed });
                 }
                 ClientEvent::Error(error) => {
                     self.not_taken = error.last_taken < self.number;

@@ -112,6 +112,7 @@ reasons! {
         2 AppTimeout "the app exceeded its time and was ended",
         3 AppPanicked "the app panicked",
         4 Shutdown "the platform ended before the app did",
+        5 ResponseTooLong "the app's answer is longer than the platform sends",
     }
 }
 

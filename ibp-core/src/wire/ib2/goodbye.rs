@@ -84,7 +84,7 @@ impl Goodbye {
     }
 }
 
-/// ERROR: the client broke the protocol, or the server has no room for it; the connection ends after this frame. As
+/// ERROR: the client broke the protocol or was too slow, or the server has no room for it; the connection ends. As
 /// with [`Goodbye`], a request with a number after `last_taken` was certainly not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerError<'a> {

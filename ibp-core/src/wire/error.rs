@@ -34,6 +34,16 @@ pub enum ProtocolError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// More files than the limit.
+    #[error("{frame}: {declared} files, {limit} allowed")]
+    TooManyFiles {
+        /// The frame with which they became too many.
+        frame: &'static str,
+        /// How many they are.
+        declared: u32,
+        /// The limit.
+        limit: u16,
+    },
     /// A request's number is not the one that must come next.
     #[error("request number {got} came where {expected} must come")]
     BadNumber {
@@ -56,14 +66,24 @@ impl ProtocolError {
             Self::BadVersion(_) => ErrorCode::Version,
             Self::UnexpectedFrame { .. } => ErrorCode::UnexpectedFrame,
             Self::Malformed { .. } => ErrorCode::Malformed,
-            Self::TooLong { .. } => ErrorCode::TooLong,
+            Self::TooLong { .. } | Self::TooManyFiles { .. } => ErrorCode::TooLong,
             Self::BadNumber { .. } => ErrorCode::BadNumber,
             Self::Security(_) => ErrorCode::Security,
         }
     }
+
+    /// Checks a length that a peer declares against a limit.
+    pub(super) fn check_length(frame: &'static str, declared: u64, limit: u64) -> Result<(), Self> {
+        if declared > limit { Err(Self::TooLong { frame, declared, limit }) } else { Ok(()) }
+    }
+
+    /// Checks how many files there are against a limit.
+    pub(super) fn check_files(frame: &'static str, declared: u32, limit: u16) -> Result<(), Self> {
+        if declared > u32::from(limit) { Err(Self::TooManyFiles { frame, declared, limit }) } else { Ok(()) }
+    }
 }
 
-/// The number in an ERROR frame.
+/// Why a server ends a connection with an ERROR frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {
@@ -85,6 +105,8 @@ pub enum ErrorCode {
     Timeout,
     /// 9: the platform has no room for another connection.
     Full,
+    /// 10: a response file was asked for that is not there (any more).
+    NoSuchFile,
     /// A number that this version does not know.
     Other(u16),
 }
@@ -103,6 +125,7 @@ impl ErrorCode {
             Self::Security => 7,
             Self::Timeout => 8,
             Self::Full => 9,
+            Self::NoSuchFile => 10,
             Self::Other(number) => number,
         }
     }
@@ -120,6 +143,7 @@ impl ErrorCode {
             7 => Self::Security,
             8 => Self::Timeout,
             9 => Self::Full,
+            10 => Self::NoSuchFile,
             other => Self::Other(other),
         }
     }

@@ -101,6 +101,7 @@ reasons! {
         10 DeadlineOver "the client's time was over before the app began",
         11 Unsupported "the platform does not support what the request asks for",
         12 Malformed "the request could not be read",
+        13 BadFile "a pushed file does not match its digest",
     }
 }
 
@@ -111,6 +112,7 @@ reasons! {
         2 AppTimeout "the app exceeded its time and was ended",
         3 AppPanicked "the app panicked",
         4 Shutdown "the platform ended before the app did",
+        5 ResponseTooLong "the app's answer is longer than the platform sends",
     }
 }
 

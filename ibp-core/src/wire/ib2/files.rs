@@ -65,7 +65,6 @@ impl<'a> FetchFile<'a> {
     }
 }
 
-/// Writes the header of a FILE_DATA frame; `length` bytes of the file follow it.
 pub(super) fn put_file_name(name: &[u8], out: &mut Vec<u8>) {
     let name = &name[..name.len().min(MAX_FILE_NAME)];
     out.push(name.len() as u8);
@@ -75,17 +74,32 @@ pub(super) fn put_file_name(name: &[u8], out: &mut Vec<u8>) {
 fn take_file_name<'a>(mut take: Take<'a>) -> Result<&'a [u8], ProtocolError> {
     let length = usize::from(take.u8()?);
     let name = take.bytes(length)?;
-    if name.is_empty() || name == b"." || name == b".." || name.iter().any(|byte| matches!(byte, 0 | b'/')) {
+    if !is_plain_file_name(name) {
         return Err(take.malformed("the file's name is not a plain file name"));
     }
     take.end()?;
     Ok(name)
 }
 
-/// Longest piece of a file in one FILE_DATA frame, in bytes.
-pub(super) const MAX_CHUNK: u64 = 1 << 20;
+/// Whether a name stays in the directory in which it is used: not empty, not `.` or `..`, no `/`, no zero byte.
+pub(super) fn is_plain_file_name(name: &[u8]) -> bool {
+    !name.is_empty() && name != b"." && name != b".." && !name.iter().any(|byte| matches!(byte, 0 | b'/'))
+}
 
-/// The header of a FILE_DATA frame with `length` bytes, or of FILE_END.
+/// Longest piece of a file in one FILE_DATA frame, in bytes.
+pub const MAX_FILE_DATA: u64 = 1 << 20;
+
+/// How long the payload of FILE_DATA or FILE_END may be.
 pub(super) fn chunk_limit(header: Header) -> u64 {
-    if header.frame == FrameType::FileData { MAX_CHUNK } else { 0 }
+    if header.frame == FrameType::FileData { MAX_FILE_DATA } else { 0 }
+}
+
+/// What of a file is still to come after a piece of it.
+pub(super) fn left_after(left: u64, piece: &[u8]) -> Result<u64, ProtocolError> {
+    let malformed = |what| ProtocolError::Malformed { frame: "FILE_DATA", what };
+    if piece.is_empty() {
+        // A peer could send such pieces for ever without the file getting on.
+        return Err(malformed("it has no bytes of the file"));
+    }
+    left.checked_sub(piece.len() as u64).ok_or(malformed("the file is longer than it said"))
 }

@@ -36,7 +36,7 @@ pub enum FrameType {
     ClientHello = 0x01,
     /// Server: what is switched on, its limits and its load.
     ServerHello = 0x02,
-    /// Either: the peer broke the protocol; the connection ends.
+    /// Server: the client broke the protocol, or there is no room for it; the connection ends.
     Error = 0x03,
     /// Server: it ends the connection, and which request was the last that it took.
     Goodbye = 0x04,
@@ -65,7 +65,9 @@ pub enum FrameType {
 }
 
 impl FrameType {
-    fn from_byte(byte: u8) -> Option<Self> {
+    /// The type that a byte stands for; `None` for a byte that this version does not know.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             0x01 => Self::ClientHello,
             0x02 => Self::ServerHello,
@@ -107,6 +109,21 @@ impl FrameType {
             Self::Sealed => "SEALED",
         }
     }
+
+    /// The flags that may stand on it; all others are zero.
+    fn flags(self) -> u8 {
+        match self {
+            Self::Request => Header::LAST | Header::COMPRESSED,
+            Self::OutcomeQuery => Header::LAST,
+            Self::Response | Self::FileData => Header::COMPRESSED,
+            _ => 0,
+        }
+    }
+
+    /// Whether it belongs to no request, so that its number is zero.
+    fn is_unnumbered(self) -> bool {
+        matches!(self, Self::ClientHello | Self::ServerHello | Self::ClientFinished | Self::Sealed)
+    }
 }
 
 /// The header of a frame.
@@ -123,7 +140,7 @@ pub struct Header {
     pub frame: FrameType,
     /// Bit 0 ([`Header::LAST`]), bit 1 ([`Header::COMPRESSED`]); all others zero.
     pub flags: u8,
-    /// The request's number on this connection, counted from 1; in GOODBYE the last one taken; else 0.
+    /// The request's number on this connection, counted from 1; in GOODBYE and ERROR the last one taken; else 0.
     pub number: u32,
     /// Bytes of payload that follow.
     pub length: u64,
@@ -154,7 +171,8 @@ impl Header {
     /// Reads a header. The length is not judged here: what is allowed depends on the frame and on the state.
     ///
     /// # Errors
-    /// An unknown type, unknown flags, or reserved bytes that are not zero.
+    /// An unknown type, flags or a number that a frame of this type cannot have, or reserved bytes that are not
+    /// zero.
     pub fn take(bytes: [u8; HEADER_LEN]) -> Result<Self, ProtocolError> {
         let [kind, flags, r0, r1, n0, n1, n2, n3, length @ ..] = bytes;
         let frame = FrameType::from_byte(kind)
@@ -165,19 +183,34 @@ impl Header {
                 what: "a reserved field is not zero",
             });
         }
-        if flags & !(Self::LAST | Self::COMPRESSED) != 0 {
-            return Err(ProtocolError::Malformed { frame: frame.name(), what: "it has an unknown flag" });
+        if flags & !frame.flags() != 0 {
+            return Err(ProtocolError::Malformed {
+                frame: frame.name(),
+                what: "it has a flag that it cannot have",
+            });
         }
         let number = u32::from_le_bytes([n0, n1, n2, n3]);
+        if number != 0 && frame.is_unnumbered() {
+            return Err(ProtocolError::Malformed {
+                frame: frame.name(),
+                what: "it has a number, but belongs to no request",
+            });
+        }
         Ok(Self { frame, flags, number, length: u64::from_le_bytes(length) })
     }
 
     /// Checks the payload's declared length against a limit.
     pub(super) fn limited(self, limit: u64) -> Result<Self, ProtocolError> {
-        if self.length > limit {
-            return Err(ProtocolError::TooLong { frame: self.frame.name(), declared: self.length, limit });
-        }
+        ProtocolError::check_length(self.frame.name(), self.length, limit)?;
         Ok(self)
+    }
+
+    /// Checks that the frame belongs to the request that it must belong to.
+    pub(super) fn numbered(self, expected: u32) -> Result<(), ProtocolError> {
+        if self.number != expected {
+            return Err(ProtocolError::BadNumber { got: self.number, expected });
+        }
+        Ok(())
     }
 
     pub(super) fn unexpected(self, place: &'static str) -> ProtocolError {
@@ -219,6 +252,12 @@ pub(super) fn next_frame(
     };
     let header = Header::take(*bytes)?;
     let header = header.limited(limit(header)?)?;
+    if header.flags & Header::COMPRESSED != 0 {
+        return Err(ProtocolError::Malformed {
+            frame: header.frame.name(),
+            what: "it is compressed, which was not agreed",
+        });
+    }
     // The length is within the limit by now, so the sum cannot overflow.
     match usize::try_from(header.length).ok().and_then(|length| rest.split_at_checked(length)) {
         Some((payload, _)) => Ok(Next::Frame { header, payload, used: HEADER_LEN + payload.len() }),
@@ -235,8 +274,23 @@ mod tests {
     fn header_round_trip() {
         for kind in 0..=u8::MAX {
             let Some(frame) = FrameType::from_byte(kind) else { continue };
-            let header = Header { frame, flags: Header::LAST, number: 0xdead_beef, length: 1 << 63 };
+            let number = if frame.is_unnumbered() { 0 } else { 0xdead_beef };
+            let header = Header { frame, flags: frame.flags(), number, length: 1 << 63 };
             assert_eq!(Header::take(header.to_bytes()), Ok(header));
+        }
+    }
+
+    #[test]
+    fn flags_and_numbers_stand_only_where_they_mean_something() {
+        for kind in 0..=u8::MAX {
+            let Some(frame) = FrameType::from_byte(kind) else { continue };
+            let plain = Header { frame, flags: 0, number: 0, length: 0 };
+            for flags in 0..=u8::MAX {
+                let taken = Header::take(Header { flags, ..plain }.to_bytes());
+                assert_eq!(taken.is_ok(), flags & !frame.flags() == 0, "{} flags {flags:#x}", frame.name());
+            }
+            let taken = Header::take(Header { number: 1, ..plain }.to_bytes());
+            assert_eq!(taken.is_ok(), !frame.is_unnumbered(), "{}", frame.name());
         }
     }
 

@@ -84,9 +84,12 @@ impl Goodbye {
     }
 }
 
-/// ERROR: the peer broke the protocol; the connection ends after this frame.
+/// ERROR: the client broke the protocol or was too slow, or the server has no room for it; the connection ends. As
+/// with [`Goodbye`], a request with a number after `last_taken` was certainly not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerError<'a> {
+    /// The number of the last request that the server took; 0 for none.
+    pub last_taken: u32,
     /// What was wrong.
     pub code: ErrorCode,
     /// A sentence for people; at most 512 bytes.
@@ -103,21 +106,25 @@ impl<'a> PeerError<'a> {
         while !self.text.is_char_boundary(end) {
             end -= 1;
         }
-        put_frame(FrameType::Error, 0, 0, out, |out| {
+        put_frame(FrameType::Error, 0, self.last_taken, out, |out| {
             out.extend_from_slice(&self.code.number().to_le_bytes());
             out.extend_from_slice(&self.text.as_bytes()[..end]);
         });
     }
 
-    /// Reads the payload of one frame.
+    /// Reads one frame.
     ///
     /// # Errors
-    /// A text that is not UTF-8.
-    pub fn take(payload: &'a [u8]) -> Result<Self, ProtocolError> {
+    /// A text that is not UTF-8 or longer than 512 bytes, or no code.
+    pub fn take(header: Header, payload: &'a [u8]) -> Result<Self, ProtocolError> {
         let mut take = Take::new("ERROR", payload);
         let code = ErrorCode::from_number(take.u16()?);
-        let text = std::str::from_utf8(take.rest())
-            .map_err(|_| ProtocolError::Malformed { frame: "ERROR", what: "its text is not UTF-8" })?;
-        Ok(Self { code, text })
+        let text = take.rest();
+        let malformed = |what| ProtocolError::Malformed { frame: "ERROR", what };
+        if text.len() > Self::MAX_TEXT {
+            return Err(malformed("its text is longer than 512 bytes"));
+        }
+        let text = std::str::from_utf8(text).map_err(|_| malformed("its text is not UTF-8"))?;
+        Ok(Self { last_taken: header.number, code, text })
     }
 }

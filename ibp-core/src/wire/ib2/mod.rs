@@ -9,13 +9,14 @@ mod files;
 mod frame;
 mod goodbye;
 mod hello;
+mod number;
 mod outcome;
 mod request;
 mod response;
 mod server;
 
 pub use client::{ClientEvent, ClientSession, ClientStep};
-pub use files::{FetchFile, FileBegin};
+pub use files::{FetchFile, FileBegin, MAX_FILE_DATA};
 pub use frame::{FrameType, HEADER_LEN, Header, PREAMBLE, PREAMBLE_LEN, VERSION, put_preamble};
 pub use goodbye::{Goodbye, GoodbyeReason, PeerError};
 pub use hello::{ClientHello, ServerHello, features};

@@ -88,10 +88,10 @@ impl OutcomeAnswer {
         take.zero::<1>()?;
         let reason = take.u16()?;
         let code = take.i32()?;
-        let outcome = match kind {
-            3 => Outcome::Running,
-            4 => Outcome::Unknown,
-            kind => Outcome::Ended(
+        let outcome = match (kind, reason, code) {
+            (3, 0, 0) => Outcome::Running,
+            (4, 0, 0) => Outcome::Unknown,
+            _ => Outcome::Ended(
                 execution_from(kind, reason, code).ok_or(take.malformed("its outcome is unknown"))?,
             ),
         };

@@ -1,3 +1,4 @@
+use super::files::is_plain_file_name;
 use super::frame::{FrameType, HEADER_LEN, Header};
 use crate::load::Load;
 use crate::wire::bytes::Take;
@@ -93,18 +94,15 @@ impl<'a> Response<'a> {
         let names_length = usize::from(take.u16()?);
         let file_names = take.bytes(names_length)?;
         let body = take.rest();
-        let response = Self {
+        check_names(file_names, files)?;
+        if files != 0 && !matches!(execution, Execution::Executed(_)) {
+            return Err(malformed("it has files, but the app did not run to its end"));
+        }
+        Ok(Self {
             head: ResponseHead { number: header.number, transaction, execution, load, files },
             file_names,
             body,
-        };
-        if response.names().count() != usize::from(files) {
-            return Err(ProtocolError::Malformed {
-                frame: "RESPONSE",
-                what: "its file names are not as many as it says",
-            });
-        }
-        Ok(response)
+        })
     }
 
     /// The names of the files that can be fetched. They come from the peer: no path is to be made of one without
@@ -120,6 +118,25 @@ impl<'a> Response<'a> {
     }
 }
 
+fn malformed(what: &'static str) -> ProtocolError {
+    ProtocolError::Malformed { frame: "RESPONSE", what }
+}
+
+/// Checks that a list of names is exactly `files` plain file names.
+fn check_names(mut list: &[u8], files: u16) -> Result<(), ProtocolError> {
+    for _ in 0..files {
+        let (length, tail) = list.split_first().ok_or(malformed("it has fewer file names than it says"))?;
+        let (name, tail) = tail
+            .split_at_checked(usize::from(*length))
+            .ok_or(malformed("its file names end within a name"))?;
+        if !is_plain_file_name(name) {
+            return Err(malformed("a file's name is not a plain file name"));
+        }
+        list = tail;
+    }
+    if list.is_empty() { Ok(()) } else { Err(malformed("it has more file names than it says")) }
+}
+
 /// Kind, reason and code, as they stand in RESPONSE and OUTCOME_ANSWER.
 pub(super) fn execution_fields(execution: Execution) -> (u8, u16, i32) {
     match execution {
@@ -129,11 +146,12 @@ pub(super) fn execution_fields(execution: Execution) -> (u8, u16, i32) {
     }
 }
 
+/// The execution that these fields stand for; the field that has no meaning for a kind is zero.
 pub(super) fn execution_from(kind: u8, reason: u16, code: i32) -> Option<Execution> {
-    match kind {
-        0 => Some(Execution::Rejected(RejectReason::from_number(reason))),
-        1 => Some(Execution::Executed(code)),
-        2 => Some(Execution::Aborted(AbortReason::from_number(reason))),
+    match (kind, reason, code) {
+        (0, _, 0) => Some(Execution::Rejected(RejectReason::from_number(reason))),
+        (1, 0, _) => Some(Execution::Executed(code)),
+        (2, _, 0) => Some(Execution::Aborted(AbortReason::from_number(reason))),
         _ => None,
     }
 }

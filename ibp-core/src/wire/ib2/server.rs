@@ -1,5 +1,6 @@
-use super::files::chunk_limit;
+use super::files::{chunk_limit, left_after};
 use super::frame::{FrameType, HEADER_LEN, Header, Next, PREAMBLE, PREAMBLE_LEN, check_preamble, next_frame};
+use super::number::after;
 use super::{ClientHello, FetchFile, FileBegin, OutcomeQuery, REQUEST_OVERHEAD, Request};
 use crate::wire::{Limits, ProtocolError};
 
@@ -97,7 +98,7 @@ impl ServerSession {
         if self.phase == ServerPhase::Hello {
             return self.step_hello(input);
         }
-        match next_frame(input, |header| self.limit(header, limits))? {
+        match next_frame(input, |header| self.admit(header, limits))? {
             Next::More(total) => Ok(ServerStep::More(total)),
             Next::Frame { header, payload, used } => {
                 Ok(ServerStep::Event { event: self.event(header, payload, limits)?, used })
@@ -129,16 +130,40 @@ impl ServerSession {
         }
     }
 
-    /// How long a frame of this type may be here.
-    fn limit(&self, header: Header, limits: &Limits) -> Result<u64, ProtocolError> {
+    /// Whether a frame with this header may stand here, and how long its payload may be.
+    fn admit(&self, header: Header, limits: &Limits) -> Result<u64, ProtocolError> {
         match (self.phase, header.frame) {
-            (ServerPhase::Ready, FrameType::Request) => Ok(limits.max_body.saturating_add(REQUEST_OVERHEAD)),
-            (ServerPhase::Ready, FrameType::FileBegin) => Ok(FileBegin::MAX),
-            (ServerPhase::Ready | ServerPhase::Last, FrameType::FetchFile) => Ok(FetchFile::MAX),
-            (ServerPhase::Ready | ServerPhase::Last, FrameType::FilesDone) => Ok(0),
-            (ServerPhase::Ready, FrameType::OutcomeQuery) => Ok(OutcomeQuery::LEN),
-            (ServerPhase::File, FrameType::FileData | FrameType::FileEnd) => Ok(chunk_limit(header)),
+            (ServerPhase::File, FrameType::FileData | FrameType::FileEnd) => {
+                header.numbered(after(self.last_taken))?;
+                Ok(chunk_limit(header))
+            }
             (ServerPhase::File, _) => Err(header.unexpected("within a file")),
+            (ServerPhase::Ready, FrameType::Request) => {
+                header.numbered(after(self.last_taken))?;
+                Ok(limits.max_body.saturating_add(REQUEST_OVERHEAD))
+            }
+            (ServerPhase::Ready, FrameType::FileBegin) => {
+                header.numbered(after(self.last_taken))?;
+                Ok(FileBegin::MAX)
+            }
+            (ServerPhase::Ready, _) if self.files > 0 => {
+                Err(header.unexpected("between files and their request"))
+            }
+            (ServerPhase::Ready, FrameType::OutcomeQuery) => {
+                header.numbered(after(self.last_taken))?;
+                Ok(OutcomeQuery::LEN)
+            }
+            (_, FrameType::FetchFile | FrameType::FilesDone) if self.last_taken == 0 => {
+                Err(header.unexpected("before a request"))
+            }
+            (_, FrameType::FetchFile) => {
+                header.numbered(self.last_taken)?;
+                Ok(FetchFile::MAX)
+            }
+            (_, FrameType::FilesDone) => {
+                header.numbered(self.last_taken)?;
+                Ok(0)
+            }
             (ServerPhase::Last, _) => Err(header.unexpected("after the last request")),
             (ServerPhase::Ready | ServerPhase::Hello, _) => Err(header.unexpected("between transactions")),
         }
@@ -153,55 +178,33 @@ impl ServerSession {
         Ok(match header.frame {
             FrameType::Request => {
                 let request = Request::take(header, payload)?;
-                if request.body.len() as u64 > limits.max_body {
-                    return Err(ProtocolError::TooLong {
-                        frame: "REQUEST",
-                        declared: request.body.len() as u64,
-                        limit: limits.max_body,
-                    });
-                }
+                ProtocolError::check_length("REQUEST", request.body.len() as u64, limits.max_body)?;
                 if request.files != self.files {
                     return Err(ProtocolError::Malformed {
                         frame: "REQUEST",
                         what: "it does not have as many files as were pushed",
                     });
                 }
-                self.take_number(header, request.last)?;
+                self.take_number(header, request.last);
                 self.files = 0;
                 ServerEvent::Request(request)
             }
             FrameType::OutcomeQuery => {
                 let query = OutcomeQuery::take(header, payload)?;
-                self.take_number(header, query.last)?;
+                self.take_number(header, query.last);
                 ServerEvent::OutcomeQuery(query)
             }
             FrameType::FileBegin => {
                 let file = FileBegin::take(payload)?;
-                if self.files >= limits.max_files {
-                    return Err(ProtocolError::TooLong {
-                        frame: "FILE_BEGIN",
-                        declared: u64::from(self.files) + 1,
-                        limit: u64::from(limits.max_files),
-                    });
-                }
-                if file.size > limits.max_file {
-                    return Err(ProtocolError::TooLong {
-                        frame: "FILE_BEGIN",
-                        declared: file.size,
-                        limit: limits.max_file,
-                    });
-                }
+                ProtocolError::check_files("FILE_BEGIN", u32::from(self.files) + 1, limits.max_files)?;
+                ProtocolError::check_length("FILE_BEGIN", file.size, limits.max_file)?;
                 self.files += 1;
                 self.file_left = file.size;
                 self.phase = ServerPhase::File;
                 ServerEvent::FileBegin(file)
             }
             FrameType::FileData => {
-                self.file_left =
-                    self.file_left.checked_sub(payload.len() as u64).ok_or(ProtocolError::Malformed {
-                        frame: "FILE_DATA",
-                        what: "the file is longer than it said",
-                    })?;
+                self.file_left = left_after(self.file_left, payload)?;
                 ServerEvent::FileData(payload)
             }
             FrameType::FileEnd => {
@@ -216,21 +219,16 @@ impl ServerSession {
             }
             FrameType::FetchFile => ServerEvent::FetchFile(FetchFile::take(payload)?),
             FrameType::FilesDone => ServerEvent::FilesDone,
-            // `limit` has let no other type pass.
+            // `admit` has let no other type pass.
             _ => return Err(header.unexpected("from a client")),
         })
     }
 
-    fn take_number(&mut self, header: Header, last: bool) -> Result<(), ProtocolError> {
-        let expected = self.last_taken.wrapping_add(1);
-        if header.number != expected {
-            return Err(ProtocolError::BadNumber { got: header.number, expected });
-        }
-        self.last_taken = expected;
+    fn take_number(&mut self, header: Header, last: bool) {
+        self.last_taken = header.number;
         if last {
             self.phase = ServerPhase::Last;
         }
-        Ok(())
     }
 
     /// The session as two words, to be kept in shared memory between two frames.
@@ -251,6 +249,17 @@ impl ServerSession {
             3 => ServerPhase::Last,
             _ => return None,
         };
-        Some(Self { phase, last_taken: word as u32, files: (word >> 32) as u16, file_left })
+        let session = Self { phase, last_taken: word as u32, files: (word >> 32) as u16, file_left };
+        session.is_reachable().then_some(session)
+    }
+
+    /// Whether any input leads here.
+    fn is_reachable(&self) -> bool {
+        match self.phase {
+            ServerPhase::Hello => *self == Self::new(),
+            ServerPhase::Ready => self.file_left == 0,
+            ServerPhase::File => self.files > 0,
+            ServerPhase::Last => self.file_left == 0 && self.files == 0 && self.last_taken > 0,
+        }
     }
 }

@@ -1,0 +1,2 @@
+crate::tests!(nothing);
+fn nothing() {}

@@ -298,6 +298,14 @@ fn a_stopped_worker_delays_nobody_else() {
         peer.ask("echo", b"x");
     }
     let (_, _, workers) = served.processes();
+    // Whoever is stopped with a connection in hand delays that one; here all are done with theirs.
+    until(Duration::from_secs(5), "all workers to wait", || {
+        let waits = |pid: &i32| {
+            let place = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+            place.contains("epoll") || place == "0"
+        };
+        workers.iter().all(waits).then_some(())
+    });
     kill(workers[0], Signal::STOP);
     for _ in 0..50 {
         for peer in &mut peers {

@@ -2,7 +2,7 @@
 # Steps with a watchdog and a table of their results; sourced by scripts/test and scripts/deep.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cd "$root"
+cd "$root" || exit
 
 # Where cargo builds. Builds with other flags get directories of their own below it, so that neither spoils the other.
 target=${CARGO_TARGET_DIR:-$root/target}

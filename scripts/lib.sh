@@ -7,7 +7,6 @@ cd "$root" || exit
 # Where cargo builds. Builds with other flags get directories of their own below it, so that neither spoils the other.
 target=${CARGO_TARGET_DIR:-$root/target}
 export CARGO_TARGET_DIR=$target
-export RUST_BACKTRACE=${RUST_BACKTRACE:-1}
 
 results=()
 failures=0

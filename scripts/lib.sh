@@ -15,7 +15,11 @@ running=
 # A step is a process group of its own; it must not outlive this script, however the script ends.
 end_running_step() {
     if [[ -n $running ]]; then
-        kill -TERM -- "-$running" 2>/dev/null || true
+        # A platform's keepers ignore TERM.
+        if kill -TERM -- "-$running" 2>/dev/null; then
+            sleep 0.5
+            kill -KILL -- "-$running" 2>/dev/null || true
+        fi
         running=
     fi
 }

@@ -232,3 +232,35 @@ fn an_edit_starts_from_everything() {
     assert!(changed.keys().is_empty());
     assert!(changed.view("CORE").unwrap().nodes.iter().all(|node| node.key.is_none()));
 }
+
+#[test]
+fn a_change_tells_whom_it_touches_and_why() {
+    use ibp_core::config::Changes;
+
+    let old = cluster().build().unwrap();
+    let mut edit = old.edit();
+    edit.node_mut("ECIF").unwrap().hosts.pop();
+    edit.app_mut("pay").unwrap().timeout_seconds = 6;
+    edit.node_mut("BANK").unwrap().kv.push(ibp_core::config::Kv { key: "K".into(), value: "1".into() });
+    edit.project_mut("customers").unwrap().apps.push("unused".into());
+    edit.keys("CORE", "SHOP", PairKey::first(Secret(std::array::from_fn(|at| at as u8))));
+    edit.node("NEW");
+    let changes = Changes::between(&old, &edit.build().unwrap());
+    let told: Vec<String> = changes
+        .iter()
+        .map(|(node, reasons)| {
+            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            format!("{node}: {}", reasons.join(", "))
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "BANK: its kv settings have changed",
+            "CORE: node ECIF has changed, app pay has changed, project customers has changed, its keys with node SHOP have changed",
+            "ECIF: node ECIF has changed, project customers has changed",
+            "NEW: the node is new",
+            "SHOP: app pay has changed, its keys with node CORE have changed",
+        ]
+    );
+}

@@ -44,6 +44,11 @@ impl Keys {
         if self.by_pair.is_empty() { None } else { self.by_pair.get(&Pair::new(one, other)) }
     }
 
+    /// The keys of a pair.
+    pub fn get_pair(&self, pair: &Pair) -> Option<&PairKey> {
+        self.by_pair.get(pair)
+    }
+
     /// Gives keys to a pair, and returns those that it had.
     pub fn insert(&mut self, pair: Pair, key: PairKey) -> Option<PairKey> {
         self.by_pair.insert(pair, key)

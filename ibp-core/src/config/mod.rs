@@ -4,6 +4,7 @@
 //! [`Model::view`] derives what one node may see of it: the [`View`] that the agent publishes in shared memory.
 
 mod builder;
+mod changes;
 mod derive_view;
 mod entities;
 mod files;
@@ -21,6 +22,7 @@ mod view;
 pub use builder::{AppBuilder, ModelBuilder, NodeBuilder, ProjectBuilder};
 use derive_view::{CONNECTING_TIMEOUT_SECONDS, MIN_COMPRESS_BYTES, RETRY_CONNECT_SECONDS};
 
+pub use changes::{Changes, Reason};
 pub use entities::{App, Host, Kv, Node, Project};
 pub use files::{ClusterFiles, ClusterTexts, Loaded};
 pub use json::{ConfigError, Diagnostic, Severity};

@@ -123,6 +123,7 @@ mod error;
 mod link;
 mod names;
 mod outcome;
+mod reach;
 mod request;
 mod response;
 mod transaction_ids;

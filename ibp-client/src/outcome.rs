@@ -80,6 +80,7 @@ impl Shared {
             this_node: config.this_node(),
             subject: Subject::Outcome,
             transaction,
+            now: Instant::now(),
             deadline,
             limits: &self.settings.limits,
             last: true,

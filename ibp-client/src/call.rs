@@ -284,10 +284,11 @@ impl Journey<'_> {
             tried: std::mem::take(&mut self.tried),
             began: self.began,
         };
-        // The text names node, host, phase and transaction.
+        // The text of the failure names node, app, host, phase and transaction.
         match state {
             State::NotSent => tracing::debug!(%failure, "not executed"),
-            _ => tracing::warn!(%failure, "suspicious"),
+            State::Suspicious => tracing::warn!(%failure, "suspicious, may have been executed"),
+            State::Responded => tracing::warn!(%failure, "executed, but what follows failed"),
         }
         Error::new(state, failure)
     }

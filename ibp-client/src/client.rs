@@ -138,6 +138,7 @@ impl Client {
     /// A new transaction id, for a caller that notes it down before it sends (`.transaction(id)`).
     #[must_use]
     pub fn new_transaction(&self) -> TransactionId {
+        // In a forked child it draws new random bits first.
         self.shared.process();
         self.shared.ids.next()
     }

@@ -81,7 +81,8 @@ impl Shared {
         match stale {
             None => found,
             Some(cause) => {
-                tracing::debug!(host = %addr, %cause, "an idle connection has ended");
+                let transaction = call.transaction.unwrap_or_default();
+                tracing::debug!(host = %addr, phase = %Phase::Choosing, %transaction, %cause, "an idle connection has ended");
                 line.link = None;
                 None
             }
@@ -90,7 +91,7 @@ impl Shared {
 
     /// Chooses a host to connect to: the one that the call insists on, or the balancer's.
     fn pick<'t>(&self, at: &Try<'t>, node: Node<'t>) -> Result<(usize, Host<'t>, bool), Failed> {
-        let Try { config, call, tried, .. } = *at;
+        let Try { config, call, deadline, tried, .. } = *at;
         if let Some(addr) = call.host {
             return match node.hosts().enumerate().find(|(_, host)| host.addr() == addr && addr.port() != 0) {
                 Some((_, host)) if host.invalid() => Err(Failed::choosing(Cause::InvalidHost)),
@@ -99,7 +100,8 @@ impl Shared {
             };
         }
         let hosts = Hosts::new(node, &self.notes, tried, boottime_ms(), self.settings.report_expiry);
-        let lease = self.connecting_timeout(config) + LEASE_MARGIN;
+        let connecting = deadline.remaining().unwrap_or_default().min(self.connecting_timeout(config));
+        let lease = connecting + LEASE_MARGIN;
         let choice = choose(&*self.settings.balancer, hosts, lease).map_err(Failed::choosing)?;
         match node.host(choice.number) {
             Some(host) => Ok((choice.number, host, choice.has_alternatives)),

@@ -125,7 +125,7 @@ impl Link {
             return Some(Cause::Goodbye(GoodbyeReason::Recycled));
         }
         self.buffers.inbox.forget_used();
-        if self.number != 0 && now.saturating_duration_since(self.last_asked) > IDLE {
+        if now.saturating_duration_since(self.last_asked) > IDLE {
             match self.socket.receive_now(self.buffers.inbox.make_room(0)) {
                 Ok(None) => {}
                 Ok(Some(0)) => return Some(Cause::Closed),

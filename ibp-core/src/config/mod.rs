@@ -17,6 +17,7 @@ mod model;
 mod name;
 mod problem;
 mod rule;
+mod save;
 mod settings;
 mod suggest;
 mod validate;

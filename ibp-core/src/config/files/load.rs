@@ -47,14 +47,12 @@ impl ClusterFiles {
             [Entries::Nodes(model.nodes()), Entries::Apps(model.apps()), Entries::Projects(model.projects())];
         let mut written = Vec::new();
         for ((text, path), entries) in texts.iter().zip(self.texts()).zip(entries) {
-            let path = image::path_of(path);
-            image::write(&path, &text.text, text.stamp, entries, SystemTime::now()).map_err(|error| {
-                ConfigError::of(Diagnostic::of_file(
-                    path.display().to_string(),
-                    format!("cannot be written: {error}"),
-                ))
-            })?;
-            written.push(path);
+            let image =
+                image::write(path, &text.text, text.stamp, entries, SystemTime::now()).map_err(|error| {
+                    let name = image::path_of(path).display().to_string();
+                    ConfigError::of(Diagnostic::of_file(name, format!("cannot be written: {error}")))
+                })?;
+            written.push(image);
         }
         Ok(written)
     }
@@ -185,7 +183,7 @@ mod tests {
             fs::write(&text, TEXT).unwrap();
             let stamp = open_text(&text).ok().unwrap().stamp;
             let nodes = [Node::new("IMAGE")];
-            image::write(&image::path_of(&text), made_from, stamp, Entries::Nodes(&nodes), now).unwrap();
+            image::write(&text, made_from, stamp, Entries::Nodes(&nodes), now).unwrap();
             Case { directory, text }
         }
 

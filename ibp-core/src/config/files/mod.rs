@@ -16,8 +16,8 @@ use super::json::Source;
 use super::{ConfigError, Diagnostic, Entry, Model, Problem, Rule, Severity};
 
 pub(super) use draft::{Draft, Listed};
-pub(super) use read::{read_limited, read_text};
-pub(super) use write::write_atomically;
+pub(super) use read::{read_limited, read_secret_text, read_text};
+pub(super) use write::{Mode as FileMode, replace_keeping_previous, write_atomically};
 
 /// Where the files of a cluster's configuration are.
 #[derive(Clone, Debug, PartialEq, Eq)]

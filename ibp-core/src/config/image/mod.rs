@@ -24,7 +24,7 @@
 
 mod codec;
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
-use super::files::{Draft, read_limited, write_atomically};
+use super::files::{Draft, FileMode, read_limited, write_atomically};
 use super::{App, Node, Project};
 
 const MAGIC: &[u8; 8] = b"IBPIMAGE";
@@ -172,17 +172,21 @@ impl Image {
     }
 }
 
-/// Writes the image of a text. `now` tells whether the text is settled.
+/// Writes the image of a text, readable for those who can read the text, and returns its path. `now` tells whether the
+/// text is settled.
 pub(super) fn write(
     path: &Path,
     text: &str,
     stamp: Stamp,
     entries: Entries<'_>,
     now: SystemTime,
-) -> io::Result<()> {
+) -> io::Result<PathBuf> {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let bytes = encode(text, stamp, i64::try_from(now).unwrap_or(0), entries)?;
-    write_atomically(path, &bytes, 0o644)
+    let image = path_of(path);
+    let mode = fs::metadata(path)?.mode() & 0o666;
+    write_atomically(&image, &bytes, FileMode::Exactly(mode))?;
+    Ok(image)
 }
 
 fn encode(text: &str, stamp: Stamp, now_ns: i64, entries: Entries<'_>) -> io::Result<Vec<u8>> {

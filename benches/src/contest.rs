@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::load::{Measured, RunPlan, drive};
 use crate::scenario::{Figure, Scenario};
-use crate::server_process::ServerProcess;
-use crate::system::{Caller, ServerPlan, System};
+use crate::server_process::{ServerOptions, ServerProcess};
+use crate::system::{Caller, System};
 use crate::{Result, cpu};
 
 /// How a scenario is run, for all systems alike.
@@ -90,8 +90,8 @@ impl<'a> Contestant<'a> {
         let is_raw = system.name() == "raw";
         let workers = if is_raw { scenario.raw_workers } else { plan.workers.unwrap_or(scenario.workers) };
         let core = scenario.pinned.then(cpu::last_core).transpose()?;
-        let server_plan = ServerPlan { workers, connections: scenario.connections, core };
-        let server = ServerProcess::start(plan.program, system, &server_plan)?;
+        let options = ServerOptions { workers, connections: scenario.connections, core };
+        let server = ServerProcess::start(plan.program, system, &options)?;
         let idle = if is_raw { Vec::new() } else { open_idle(scenario, system, &server, plan.body)? };
         if scenario.stalled
             && let Some(stalling) = system.stalling(server.address(), plan.duration.mul_f64(1.5))?

@@ -7,10 +7,13 @@
 
 pub mod contest;
 pub mod cpu;
+pub mod ibp;
 pub mod load;
+pub mod memory;
 pub mod micro;
 pub mod raw_echo;
 pub mod record;
+pub mod roles;
 pub mod scenario;
 pub mod server_process;
 pub mod system;

@@ -27,7 +27,7 @@ impl System for RawEcho {
         "raw"
     }
 
-    fn serve(&self, plan: &ServerPlan, ready: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+    fn serve(&self, plan: &ServerPlan<'_>, ready: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         // Accepted sockets inherit it, which saves a system call on each.
         rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;

@@ -152,6 +152,27 @@ impl<'a> MicroLine<'a> {
     }
 }
 
+/// One line of a record of the `memory` benchmark.
+#[derive(Debug, Serialize)]
+pub struct MemoryLine<'a> {
+    /// Seconds since 1970, UTC.
+    pub at: u64,
+    /// Which process.
+    pub process: &'a str,
+    /// Its `Private_Dirty`, in KiB.
+    pub private_dirty_kib: u64,
+    /// Where it ran.
+    pub machine: &'a Machine,
+}
+
+impl<'a> MemoryLine<'a> {
+    /// The record of one figure.
+    #[must_use]
+    pub fn new(process: &'a str, private_dirty_kib: u64, machine: &'a Machine) -> Self {
+        Self { at: seconds_since_1970(), process, private_dirty_kib, machine }
+    }
+}
+
 /// Three digits after the point say all that these figures hold.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3

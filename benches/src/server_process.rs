@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::TempDir;
 
 use crate::system::{Connections, ServerPlan, System};
 use crate::{Result, cpu};
@@ -16,26 +17,40 @@ use crate::{Result, cpu};
 pub struct ServerProcess {
     child: Child,
     address: String,
+    _scratch: TempDir,
+}
+
+/// How a server is started, as far as whoever starts it decides.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerOptions {
+    /// Worker processes.
+    pub workers: usize,
+    /// What the clients will do.
+    pub connections: Connections,
+    /// The only core that the server may use, or all.
+    pub core: Option<usize>,
 }
 
 impl ServerProcess {
-    /// Starts `program serve SYSTEM ...` and waits until it is ready.
+    /// Starts `program serve SYSTEM ...` ([`crate::roles::Role`]) and waits until it is ready.
     ///
     /// # Errors
     /// It cannot be started, or ends before it is ready; it says why on the standard error stream.
-    pub fn start(program: &Path, system: &dyn System, plan: &ServerPlan) -> Result<Self> {
+    pub fn start(program: &Path, system: &dyn System, options: &ServerOptions) -> Result<Self> {
+        let scratch = tempfile::Builder::new().prefix("ibp-benches-").tempdir_in("/dev/shm")?;
         let mut command = Command::new(program);
-        command.args(["serve", system.name(), "--workers", &plan.workers.to_string()]);
-        if plan.connections == Connections::Short {
+        command.args(["serve", system.name(), "--workers", &options.workers.to_string(), "--scratch"]);
+        command.arg(scratch.path());
+        if options.connections == Connections::Short {
             command.arg("--short");
         }
-        if let Some(core) = plan.core {
+        if let Some(core) = options.core {
             command.args(["--core", &core.to_string()]);
         }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn()?;
         let output = child.stdout.take();
         // From here on, dropping it ends the child.
-        let mut server = Self { child, address: String::new() };
+        let mut server = Self { child, address: String::new(), _scratch: scratch };
         let mut line = String::new();
         if let Some(output) = output {
             BufReader::new(output).read_line(&mut line)?;
@@ -88,7 +103,7 @@ const READY: &str = "ready ";
 ///
 /// # Errors
 /// As [`System::serve`].
-pub fn serve(system: &dyn System, plan: &ServerPlan) -> Result<()> {
+pub fn serve(system: &dyn System, plan: &ServerPlan<'_>) -> Result<()> {
     // A benchmark that is killed leaves no server behind.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     raise_descriptor_limit();

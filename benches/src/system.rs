@@ -1,5 +1,6 @@
 //! What a system under test has to offer, so that the very same load drives each of them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::Result;
@@ -24,7 +25,9 @@ pub enum Connections {
 
 /// How a server is started.
 #[derive(Clone, Copy, Debug)]
-pub struct ServerPlan {
+pub struct ServerPlan<'a> {
+    /// A directory in shared memory for whatever files it needs; removed after it was killed.
+    pub scratch: &'a Path,
     /// Worker processes.
     pub workers: usize,
     /// What the clients will do; a server that can tell by itself ignores it.
@@ -43,7 +46,7 @@ pub trait System: Sync {
     ///
     /// # Errors
     /// The server cannot be started, or ended by itself.
-    fn serve(&self, plan: &ServerPlan, ready: &mut dyn FnMut(&str) -> Result<()>) -> Result<()>;
+    fn serve(&self, plan: &ServerPlan<'_>, ready: &mut dyn FnMut(&str) -> Result<()>) -> Result<()>;
 
     /// A caller with a long connection to the server that said `address` when it was ready.
     ///

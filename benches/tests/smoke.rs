@@ -5,6 +5,7 @@
 
 use std::process::Command;
 
+use ibp_benches::roles::SYSTEMS;
 use serde_json::Value;
 
 /// The JSON lines that a benchmark prints.
@@ -17,8 +18,6 @@ fn run(program: &str, arguments: &[&str]) -> Vec<Value> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-const SYSTEMS: &[&str] = &["raw"];
-
 #[test]
 fn every_scenario_gives_figures_for_every_system() {
     let program = env!("CARGO_BIN_EXE_rpc");
@@ -26,7 +25,7 @@ fn every_scenario_gives_figures_for_every_system() {
     let runs = run(program, &arguments);
     for scenario in ibp_benches::scenario::SCENARIOS {
         for body in [128, 4096] {
-            for &system in SYSTEMS {
+            for system in SYSTEMS.iter().map(|system| system.name()) {
                 let is_it = |run: &&Value| {
                     run["scenario"] == scenario.name && run["body"] == body && run["system"] == system
                 };
@@ -50,6 +49,13 @@ fn every_operation_gives_a_figure() {
         let round = rounds.iter().find(|round| round["operation"] == operation.name()).unwrap();
         assert!(round["nanoseconds"].as_f64().unwrap() > 0.0, "{round}");
     }
+}
+
+#[test]
+fn every_process_has_some_memory() {
+    let figures = run(env!("CARGO_BIN_EXE_memory"), &["--json", "--forget", "--calls", "10"]);
+    assert_eq!(figures.len(), 4);
+    assert!(figures.iter().all(|figure| figure["private_dirty_kib"].as_u64().unwrap() > 0), "{figures:?}");
 }
 
 #[test]

@@ -159,8 +159,7 @@ mod tests {
 
     #[test]
     fn a_large_buffer_goes_back_once_it_is_not_needed() {
-        let mut inbox = Inbox::default();
-        inbox.bytes = vec![0; 4 * KEEP];
+        let mut inbox = Inbox { bytes: vec![0; 4 * KEEP], used: 0 };
         inbox.mark_used(4 * KEEP);
         inbox.forget_used();
         assert!(inbox.bytes.capacity() >= 4 * KEEP, "the next answer may be as large");

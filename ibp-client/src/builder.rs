@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ibp_core::config::{Access, View, ViewApp, ViewHost, ViewNode};
+use ibp_core::config::{Access, IbmaSettings, View, ViewApp, ViewHost, ViewNode};
 use ibp_core::wire::Limits;
 use ibp_shm::{Directory, Reader};
 
@@ -65,7 +65,7 @@ impl ClientBuilder {
         let view = View {
             this_node: "CLIENT".to_owned(),
             connecting_timeout_ms: 10_000,
-            retry_connect_ms: 30_000,
+            retry_connect_ms: 60_000,
             min_compress_size: u32::MAX,
             registry: None,
             access: Access::Open,
@@ -142,7 +142,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Without an installation: how long a host rests that could not be reached. 30 s by default.
+    /// Without an installation: how long a host rests that could not be reached. 60 s by default.
     #[must_use]
     pub fn retry_connect_timeval(mut self, rest: Duration) -> Self {
         self.retry_connect = Some(rest);
@@ -223,10 +223,18 @@ impl ClientBuilder {
     pub fn open(self, config: impl AsRef<Path>) -> Result<Client, Error> {
         let home = installation_home()?;
         let path = home.join("etc").join(config);
-        if let Err(error) = std::fs::metadata(&path) {
-            return Err(Error::Installation(format!("{}: {error}", path.display())));
+        let settings =
+            IbmaSettings::load(&path).map_err(|error| Error::Installation(error.to_string()))?.value;
+        let client = self.attach(&Directory::of_installation(&home))?;
+        let published = client.this_node();
+        if published != settings.this_node.as_str() {
+            return Err(Error::Installation(format!(
+                "{} says node {}, the agent has published the configuration of node {published}: restart the agent",
+                path.display(),
+                settings.this_node,
+            )));
         }
-        self.attach(&Directory::of_installation(&home))
+        Ok(client)
     }
 
     /// A client of the installation whose shared memory lies in this directory.

@@ -13,7 +13,7 @@ use crate::buffers::Buffers;
 use crate::cause::peer_text;
 use crate::client::Shared;
 use crate::error::short_name;
-use crate::link::{Answer, Link, Question, Subject};
+use crate::link::{Answer, Broken, Link, Question, Subject};
 use crate::transport::{ConnectFailure, Deadline, Socket, connect_tcp, connect_unix};
 use crate::{Attempt, Cause, Error, Failure, Phase, State, names};
 
@@ -171,10 +171,14 @@ impl Shared {
             let length = call.body.len() as u64;
             return Err(failed(State::NotSent, Phase::Choosing, Cause::BodyTooLarge { length, limit }));
         }
+        let remaining_ms = deadline.remaining_ms();
+        if remaining_ms == 0 {
+            return Err(failed(State::NotSent, Phase::Choosing, Cause::Deadline(deadline.whole())));
+        }
 
         let question = Question {
             this_node: config.this_node(),
-            subject: Subject::Request { node: call.node, app: call.app, body: call.body },
+            subject: Subject::Request { node: call.node, app: call.app, body: call.body, remaining_ms },
             transaction: call.transaction.unwrap_or_default(),
             deadline,
             limits: &self.settings.limits,
@@ -192,7 +196,7 @@ impl Shared {
             }
             Err(broken) => {
                 line.link = None;
-                self.note_break(&host, &broken.cause, on_old_link, &config);
+                self.note_break(&host, &broken, on_old_link, &config);
                 return Err(failed(broken.state, broken.phase, broken.cause));
             }
         };
@@ -201,7 +205,7 @@ impl Shared {
             Execution::Executed(code) => Ok(Done { head, code, body, deadline }),
             Execution::Rejected(reason) => {
                 let text = peer_text(&link.received()[body]);
-                self.note_rejection(&host, reason, &config);
+                self.note_rejection(&host, reason);
                 self.end_if_last(call, line, deadline);
                 // The refusal says that the host is alive: it counts as tried even on an old link.
                 let cause = Cause::Rejected { reason, text };
@@ -389,27 +393,31 @@ impl Shared {
     }
 
     /// A connection broke: what that says about the host.
-    fn note_break(&self, host: &Host<'_>, cause: &Cause, on_old_link: bool, config: &Config) {
-        match cause {
+    fn note_break(&self, host: &Host<'_>, broken: &Broken, on_old_link: bool, config: &Config) {
+        match broken.cause {
             // Whoever it is does not speak the protocol.
             Cause::Protocol(_) => self.rest(host, config),
-            // An old connection may end for reasons that are none for a new one.
-            Cause::Goodbye(_) | Cause::Closed | Cause::Io(_) if on_old_link => {}
-            _ => self.notes.refused(host.slot().index(), boottime_ms() + REFUSAL_REST_MS),
+            // An old connection may end for reasons that are none against a new one.
+            _ if on_old_link && broken.state == State::NotSent => {}
+            _ => self.prefer_others(host),
         }
     }
 
-    /// A host refused: what that says about it.
-    fn note_rejection(&self, host: &Host<'_>, reason: RejectReason, config: &Config) {
+    /// A host refused: what that says about it. It does not rest: a platform that ends may have a successor at once.
+    fn note_rejection(&self, host: &Host<'_>, reason: RejectReason) {
         match reason {
-            // It will not take anything for some time.
-            RejectReason::Draining | RejectReason::WrongNode => self.rest(host, config),
-            RejectReason::Busy | RejectReason::UnknownApp | RejectReason::Unsupported => {
-                self.notes.refused(host.slot().index(), boottime_ms() + REFUSAL_REST_MS);
-            }
+            RejectReason::Busy
+            | RejectReason::Draining
+            | RejectReason::UnknownApp
+            | RejectReason::WrongNode
+            | RejectReason::Unsupported => self.prefer_others(host),
             // The request's fault.
             _ => {}
         }
+    }
+
+    fn prefer_others(&self, host: &Host<'_>) {
+        self.notes.refused(host.slot().index(), boottime_ms() + REFUSAL_REST_MS);
     }
 }
 

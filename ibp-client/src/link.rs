@@ -50,7 +50,7 @@ pub(crate) struct Question<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Subject<'a> {
     /// Run an app.
-    Request { node: &'a str, app: &'a str, body: &'a [u8] },
+    Request { node: &'a str, app: &'a str, body: &'a [u8], remaining_ms: u32 },
     /// What became of the transaction?
     Outcome,
 }
@@ -190,10 +190,9 @@ impl Link {
                 OutcomeQuery { number, last, transaction }.put(outbox);
                 &[][..]
             }
-            Subject::Request { node, app, body } => {
+            Subject::Request { node, app, body, remaining_ms } => {
                 let (copied, apart) =
                     if body.len() <= COPIED_BODY { (body, &[][..]) } else { (&[][..], body) };
-                let remaining_ms = question.deadline.remaining_ms();
                 Request { number, last, transaction, remaining_ms, files: 0, app, node, body: copied }
                     .put(outbox);
                 lengthen(outbox, question_at, last, number, apart.len());
@@ -299,13 +298,9 @@ impl Link {
                 }
                 ClientEvent::OutcomeAnswer(answer) => Some(Answer::Outcome(answer)),
                 ClientEvent::Goodbye(goodbye) => {
-                    if goodbye.last_taken < self.number {
-                        self.not_taken = true;
-                        return Err(Cause::Goodbye(goodbye.reason));
-                    }
-                    // It took this question and will still answer it; only no other one.
-                    self.ended = true;
-                    None
+                    self.not_taken = goodbye.last_taken < self.number;
+                    // It is the server's last frame: with the question taken, its answer is lost.
+                    return Err(if self.not_taken { Cause::Goodbye(goodbye.reason) } else { Cause::Closed });
                 }
                 ClientEvent::Error(error) => {
                     self.not_taken = error.last_taken < self.number;

@@ -60,7 +60,7 @@ fn open_index(directory: &OpenDirectory, path: &Path) -> Result<IndexMapping, Sh
     if file.len < INDEX_LEN {
         return Err(ShmError::damaged(path, format!("it has {} bytes, not {INDEX_LEN}", file.len)));
     }
-    let index = IndexMapping::read_only(&file.fd).map_err(|error| ShmError::io("map", path, error))?;
+    let index = IndexMapping::new(&file.fd).map_err(|error| ShmError::io("map", path, error))?;
     if index.magic() != INDEX_MAGIC {
         return Err(ShmError::damaged(path, "it does not begin like an index"));
     }

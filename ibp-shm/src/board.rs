@@ -52,11 +52,12 @@ pub(crate) struct SlotUse {
     pub tag: u16,
 }
 
-/// Who a host is, whatever generation it appears in: a digest of its node's name and its address. The low half is never 0.
+/// Who a host is, whatever generation it appears in: a digest of its node's name and its address. The low
+/// half is never 0.
 pub(crate) type Identity = u128;
 
-/// The board, and who has which line. What stands here counts: readers can write to the file, and what a stray write did
-/// to a line is put right when it is assigned the next time.
+/// The board, and who has which line. What stands here counts: readers can write to the file, and what a
+/// stray write did to a line is put right when it is assigned the next time.
 pub(crate) struct Board {
     file: OpenFile,
     mapping: BoardMapping,
@@ -109,13 +110,16 @@ impl Board {
 
     /// Gives every host a line: the one that it has, or a free one under a new tag.
     ///
-    /// Lines of hosts that are not named stay theirs until [`keep`](Board::keep), so that readers of the generation in force
-    /// lose nothing.
+    /// Lines of hosts that are not named stay theirs until [`keep`](Board::keep), so that readers of the
+    /// generation in force lose nothing.
     pub fn assign(
         &mut self,
         hosts: &[Identity],
         steps: &mut dyn FnMut(&'static str),
     ) -> Result<Vec<SlotUse>, ShmError> {
+        if self.mapping.header().id() != Some(self.id) {
+            self.mapping.header().format(self.id);
+        }
         let missing = hosts.iter().filter(|host| !self.uses.contains_key(host)).count();
         self.make_room(missing, steps)?;
         let lines = self.mapping.lines();
@@ -162,7 +166,8 @@ impl Board {
         }
     }
 
-    /// Lets the board grow until it has `wanted` free lines. Older mappings stay valid: the file only ever gets longer.
+    /// Lets the board grow until it has `wanted` free lines. Older mappings stay valid: the file only ever
+    /// gets longer.
     fn make_room(&mut self, wanted: usize, steps: &mut dyn FnMut(&'static str)) -> Result<(), ShmError> {
         let lacking = wanted.saturating_sub(self.free.len());
         if lacking == 0 {

@@ -2,8 +2,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Milliseconds since the machine was started, suspended time included (`CLOCK_BOOTTIME`).
 ///
-/// It is the clock of every time in the load board: the same in all processes, and no administrator can set it. On
-/// the usual clock sources it is read without a system call.
+/// It is the clock of every time in the load board: the same in all processes, and no administrator can set
+/// it. On the usual clock sources it is read without a system call.
 #[must_use]
 pub fn boottime_ms() -> u64 {
     let now = clock_gettime(ClockId::Boottime);

@@ -12,12 +12,12 @@ use crate::image::layout::{AppRecord, HostRecord, KeyRecord, KvRecord, NodeRecor
 use crate::mapping::ConfigMapping;
 use crate::slot::Slot;
 
-/// One generation of the configuration, mapped into this process. It never changes, and stays readable for as long as it is
-/// held, whatever becomes of its file.
+/// One generation of the configuration, mapped into this process. It never changes, and stays readable for as
+/// long as it is held, whatever becomes of its file.
 ///
-/// No lookup takes a lock, makes a system call or allocates; each ends after a bounded number of steps. A string that cannot be
-/// read, because the segment was damaged, is empty; a record that cannot be read is missing. Every string is followed by a NUL
-/// in memory, so that its pointer can be given to C.
+/// No lookup takes a lock, makes a system call or allocates; each ends after a bounded number of steps. A
+/// string that cannot be read, because the segment was damaged, is empty; a record that cannot be read is
+/// missing. Every string is followed by a NUL in memory, so that its pointer can be given to C.
 pub struct Config {
     mapping: ConfigMapping,
     generation: u64,
@@ -168,15 +168,15 @@ impl Config {
         Some(Kv { image, record })
     }
 
-    /// Whether `client_node` may ask `server_node` for `app`: with open access always, else if some project has all three in
-    /// these roles.
+    /// Whether `client_node` may ask `server_node` for `app`: with open access always, else if some project
+    /// has all three in these roles.
     #[must_use]
     pub fn permits(&self, client_node: &str, server_node: &str, app: &str) -> bool {
         self.image().permits(client_node, server_node, app)
     }
 
-    /// Checks the whole segment: checksum, every offset, every string, and that every name is found. This one allocates, and
-    /// takes time in proportion to the segment.
+    /// Checks the whole segment: checksum, every offset, every string, and that every name is found. This one
+    /// allocates, and takes time in proportion to the segment.
     ///
     /// # Errors
     /// [`ShmError::Damaged`] with the first thing that is wrong.

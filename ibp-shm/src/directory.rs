@@ -15,8 +15,8 @@ use crate::image::hash;
 
 /// The directory in which an installation's segments lie.
 ///
-/// Other runtime files of the installation may lie in it too; this crate touches only its own: `index`, `load` and
-/// `config.*`.
+/// Other runtime files of the installation may lie in it too; this crate touches only its own: `index`,
+/// `load` and `config.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     path: PathBuf,
@@ -24,11 +24,11 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// `/dev/shm/ibp-UID-DIGEST`: of the user that owns the installation's home directory, and of its canonical path (16
-    /// hexadecimal digits).
+    /// `/dev/shm/ibp-UID-DIGEST`: of the user that owns the installation's home directory, and of its
+    /// canonical path (16 hexadecimal digits).
     ///
-    /// The owner's and not the caller's user id, so that applications which run as other users find the same place. If
-    /// `home` does not exist, the path as it is and the caller's user id are taken.
+    /// The owner's and not the caller's user id, so that applications which run as other users find the same
+    /// place. If `home` does not exist, the path as it is and the caller's user id are taken.
     #[must_use]
     pub fn of_installation(home: &Path) -> Self {
         let canonical = home.canonicalize().or_else(|_| std::path::absolute(home));
@@ -45,8 +45,8 @@ impl Directory {
         Directory { path: path.into(), owner: effective_user() }
     }
 
-    /// The same directory, expected to belong to the user `uid`: what a reader names that runs as another user than the
-    /// agent.
+    /// The same directory, expected to belong to the user `uid`: what a reader names that runs as another
+    /// user than the agent.
     #[must_use]
     pub fn owned_by(self, uid: u32) -> Self {
         Directory { owner: uid, ..self }
@@ -58,16 +58,14 @@ impl Directory {
         &self.path
     }
 
-    /// Makes the directory if it is missing: mode 0700, or 0750 and the group's if there is one. What is there already
-    /// must be safe (see [`check`](Directory::check)); nothing is taken away from it but a group's access.
+    /// Makes the directory if it is missing: mode 0700, or 0750 and the group's if there is one. What is
+    /// there already must be safe (see [`check`](Directory::check)); nothing is taken away from it but a
+    /// group's access.
     ///
     /// # Errors
     /// [`ShmError::Insecure`] if something else is there, [`ShmError::Io`] if it cannot be made.
     pub fn create(&self, options: PublisherOptions) -> Result<(), ShmError> {
-        match rustix::fs::mkdir(&self.path, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(ShmError::io("create", &self.path, error)),
-        }
+        // First, so that no directory is left in the way of its rightful owner.
         if self.owner != effective_user() {
             let problem = format!(
                 "it is user {}'s, and the agent runs as user {}: run the agent as the owner of the installation",
@@ -76,14 +74,18 @@ impl Directory {
             );
             return Err(ShmError::insecure(&self.path, problem));
         }
+        match rustix::fs::mkdir(&self.path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(ShmError::io("create", &self.path, error)),
+        }
         let opened = self.open()?;
         let mode = if options.group.is_some() { Mode::RWXU | Mode::RGRP | Mode::XGRP } else { Mode::RWXU };
         give_to_group(opened.fd.as_fd(), options.group, mode)
             .map_err(|error| ShmError::io("set group and mode of", &self.path, error))
     }
 
-    /// Checks that the directory is one, is no link, belongs to the expected user, and that nobody else can write to it
-    /// and nobody but a group can enter it.
+    /// Checks that the directory is one, is no link, belongs to the expected user, and that nobody else can
+    /// write to it and nobody but a group can enter it.
     ///
     /// # Errors
     /// [`ShmError::NotThere`] or [`ShmError::Insecure`].
@@ -224,7 +226,9 @@ impl OpenFile {
     /// Makes the file `len` bytes long with every byte allocated, so that no access to it can fail later.
     pub fn allocate(&mut self, len: u64) -> Result<(), ShmError> {
         if len > self.len {
-            match rustix::fs::fallocate(&self.fd, rustix::fs::FallocateFlags::empty(), 0, len) {
+            // Unlike a write, it does not go on by itself after a signal.
+            let reserve = || rustix::fs::fallocate(&self.fd, rustix::fs::FallocateFlags::empty(), 0, len);
+            match rustix::io::retry_on_intr(reserve) {
                 Ok(()) => {}
                 // A file system that cannot reserve: writing does it, too.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.write_zeros(self.len, len)?,
@@ -269,7 +273,8 @@ impl OpenFile {
     }
 }
 
-/// Sets group and mode, whatever the umask is. The group first: its members must never have the rights of the group before.
+/// Sets group and mode, whatever the umask is. The group first: its members must never have the rights of the
+/// group before.
 fn give_to_group(fd: BorrowedFd<'_>, group: Option<u32>, mode: Mode) -> Result<(), Errno> {
     if let Some(group) = group {
         rustix::fs::fchown(fd, None, Some(rustix::fs::Gid::from_raw(group)))?;

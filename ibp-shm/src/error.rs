@@ -22,13 +22,19 @@ pub enum ShmError {
         path: PathBuf,
     },
     /// An agent runs, and has not published yet.
-    #[error("{} exists, but nothing is published yet: wait for the agent to fetch the configuration", path.display())]
+    #[error(
+        "{} exists, but nothing is published yet: wait for the agent to fetch the configuration",
+        path.display()
+    )]
     NotPublished {
         /// The index.
         path: PathBuf,
     },
     /// The segment that the index names is gone, and the index did not move on.
-    #[error("{} is gone: somebody removed it; publishing again puts a new one in its place", path.display())]
+    #[error(
+        "{} or the load board that it needs is gone: somebody removed it; publishing again puts it right",
+        path.display()
+    )]
     Gone {
         /// The missing segment.
         path: PathBuf,
@@ -71,12 +77,22 @@ pub enum ShmError {
         problem: String,
     },
     /// Another publisher is at work in this directory.
-    #[error("{} belongs to the running agent with process id {pid}: stop that one first", path.display())]
+    #[error(
+        "{} belongs to the running agent with process id {pid}: stop that one first",
+        path.display()
+    )]
     Busy {
         /// The index, which that process has locked.
         path: PathBuf,
         /// The process id of the other publisher.
         pid: u32,
+    },
+    /// The index of this publisher lost its name, so that another agent could begin beside it. It is closed:
+    /// open the publisher again.
+    #[error("{} is no longer this agent's: somebody removed it; open the publisher again", path.display())]
+    Displaced {
+        /// The index.
+        path: PathBuf,
     },
     /// The file system has no room. What was published before stays in force.
     #[error("no room for {} ({bytes} bytes): free or enlarge the file system", path.display())]
@@ -97,8 +113,8 @@ pub enum ShmError {
 }
 
 impl ShmError {
-    /// Whether the same call may succeed later without anyone changing the configuration: the agent has to start or
-    /// to publish first, or room has to be made.
+    /// Whether the same call may succeed later without anyone changing the configuration: the agent has to
+    /// start or to publish first, or room has to be made.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(

@@ -10,8 +10,9 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// Knows whether the process has been forked since the watch was set.
 ///
-/// A library that holds connections must not use them in a forked child. Asking the kernel for the process id each time would
-/// cost a system call; this is a load from a page that the kernel clears in every child (`MADV_WIPEONFORK`, Linux 4.14).
+/// A library that holds connections must not use them in a forked child. Asking the kernel for the process id
+/// each time would cost a system call; this is a load from a page that the kernel clears in every child
+/// (`MADV_WIPEONFORK`, Linux 4.14).
 ///
 /// ```
 /// let watch = ibp_shm::ForkWatch::new()?;
@@ -42,13 +43,15 @@ impl ForkWatch {
         let base =
             unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), page, protection, MapFlags::PRIVATE)? };
         let watch = ForkWatch { word: NonNull::new(base.cast()).ok_or(Errno::NOMEM)? };
-        // SAFETY: the page was just mapped, and holds nothing but the word, of which any value is a valid one.
+        // SAFETY: the page was just mapped, and holds nothing but the word, of which any value is a valid
+        // one.
         unsafe { rustix::mm::madvise(base, page, Advice::LinuxWipeOnFork)? };
         watch.renew();
         Ok(watch)
     }
 
-    /// The number that [`renew`](ForkWatch::renew) gave this process; 0 in a forked child that has not called it.
+    /// The number that [`renew`](ForkWatch::renew) gave this process; 0 in a forked child that has not called
+    /// it.
     #[inline]
     #[must_use]
     pub fn current(&self) -> u64 {
@@ -73,8 +76,8 @@ impl ForkWatch {
 
 impl Drop for ForkWatch {
     fn drop(&mut self) {
-        // SAFETY: the page is ours alone, and references into it borrow from `self`. A failure leaves it mapped, which harms
-        // nobody.
+        // SAFETY: the page is ours alone, and references into it borrow from `self`. A failure leaves it
+        // mapped, which harms nobody.
         let _ = unsafe { rustix::mm::munmap(self.word.as_ptr().cast(), rustix::param::page_size()) };
     }
 }

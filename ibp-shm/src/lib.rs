@@ -1,8 +1,9 @@
 //! Lock-free shared-memory configuration and load board of IBP: one publisher, any number of readers.
 //!
-//! The agent of a host publishes what its node may see of the cluster; every application process on the host maps it and
-//! looks nodes, hosts and apps up without a lock, a system call or an allocation. What one process learns about the load of a
-//! host, all others see at once. Either side may be killed at any instruction, and the other goes on.
+//! The agent of a host publishes what its node may see of the cluster; every application process on the host
+//! maps it and looks nodes, hosts and apps up without a lock, a system call or an allocation. What one
+//! process learns about the load of a host, all others see at once. Either side may be killed at any
+//! instruction, and the other goes on.
 //!
 //! ```
 //! use ibp_core::Load;
@@ -55,9 +56,11 @@
 //! # }
 //! ```
 //!
-//! [`SharedArray`] and [`ForkWatch`] are the two other pieces of shared memory that the platform and the client need.
-//! `docs/shared-memory.md` describes the files byte by byte.
+//! [`SharedArray`] and [`ForkWatch`] are the two other pieces of shared memory that the platform and the
+//! client need. `docs/shared-memory.md` describes the files byte by byte.
 #![deny(unsafe_code)]
+// The model checker runs a part.
+#![cfg_attr(loom, allow(dead_code))]
 
 #[cfg(not(loom))]
 mod attach;
@@ -117,7 +120,7 @@ pub use slot::{Reported, Retry, Slot};
 #[cfg(loom)]
 #[doc(hidden)]
 pub mod model {
-    pub use crate::index::{Index, Observed};
+    pub use crate::index::{Index, Observed, WritableIndex};
     pub use crate::publication::{Followed, Store, follow, publish};
     pub use crate::slot::Line;
 }

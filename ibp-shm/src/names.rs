@@ -17,8 +17,9 @@ pub(crate) fn hidden_config(generation: u64) -> String {
     format!("config.{generation}.tmp")
 }
 
-/// The index while it is being made: a name of its own each time, since no lock keeps others out before it has its final name.
-/// Process ids would not do: two containers may share the directory, and both agents be process 1.
+/// The index while it is being made: a name of its own each time, since no lock keeps others out before it
+/// has its final name. Process ids would not do: two containers may share the directory, and both agents be
+/// process 1.
 pub(crate) fn hidden_index(random: u64) -> String {
     format!("index.{random}.tmp")
 }
@@ -37,12 +38,14 @@ pub(crate) fn is_left_over(name: &str, current: u64) -> bool {
         || generation_of(name).is_some_and(|_| name != config(current))
 }
 
+/// No generation has a higher number. At a million a second they last for 140 000 years.
+pub(crate) const LAST_GENERATION: u64 = 1 << 62;
+
 /// A number as this crate writes it.
 fn number_of(digits: &str) -> Option<u64> {
     let plain =
         digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
-    // Bit 63 of the generation word is taken.
-    digits.parse().ok().filter(|number| plain && *number < 1 << 63)
+    digits.parse().ok().filter(|number| plain && *number <= LAST_GENERATION)
 }
 
 #[cfg(test)]

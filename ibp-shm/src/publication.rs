@@ -1,7 +1,7 @@
-//! The protocol between the publisher and the readers, apart from where the segments lie: in a directory, or in the plain
-//! memory of a test.
+//! The protocol between the publisher and the readers, apart from where the segments lie: in a directory, or
+//! in the plain memory of a test.
 
-use crate::index::Index;
+use crate::index::{Index, Observed, WritableIndex};
 
 /// Where the segments of the generations lie.
 pub trait Store {
@@ -15,13 +15,14 @@ pub trait Store {
     fn remove(&mut self, generation: u64);
 }
 
-/// Makes `generation` the newest one in place of `previous`. Its segment is written in full, under a hidden name.
+/// Makes `generation` the newest one in place of `previous`. Its segment is written in full, under a hidden
+/// name.
 ///
-/// Whoever is stopped between two steps leaves a state that readers and the next publisher can use:
-/// before the announcement the old generation is in force and the new segment a left-over; after it the old segment is
-/// the left-over.
+/// Whoever is stopped between two steps leaves a state that readers and the next publisher can use: before
+/// the announcement the old generation is in force and the new segment a left-over; after it the old segment
+/// is the left-over.
 pub fn publish<S: Store>(
-    index: &Index,
+    index: &WritableIndex,
     store: &mut S,
     previous: u64,
     generation: u64,
@@ -42,7 +43,7 @@ pub fn publish<S: Store>(
 #[derive(Debug, PartialEq, Eq)]
 pub enum Followed<T> {
     /// The segment that it names.
-    At(crate::index::Observed, T),
+    At(Observed, T),
     /// Nothing was published yet.
     Unpublished,
     /// The index is closed.
@@ -53,8 +54,9 @@ pub enum Followed<T> {
     Restless(u32),
 }
 
-/// How often a reader that finds a segment gone reads the index again. Each time the publisher has published once more in
-/// the meantime, which takes it longer than it takes the reader to look; so this is far more than ever happens.
+/// How often a reader that finds a segment gone reads the index again. Each time the publisher has published
+/// once more in the meantime, which takes it longer than it takes the reader to look; so this is far more
+/// than ever happens.
 pub const ATTEMPTS: u32 = 1000;
 
 /// Opens the newest segment. `open` gives `None` for a generation whose segment has no name (any more).
@@ -73,8 +75,8 @@ pub fn follow<T, E>(
         if let Some(segment) = open(seen.generation())? {
             return Ok(Followed::At(seen, segment));
         }
-        // A name is taken away only after a newer generation was announced, or the index closed: if the word is still the
-        // same, somebody else took it.
+        // A name is taken away only after a newer generation was announced, or the index closed: if the word
+        // is still the same, somebody else took it.
         if index.observe() == seen {
             return Ok(Followed::Gone(seen.generation()));
         }

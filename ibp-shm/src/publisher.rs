@@ -13,26 +13,28 @@ use crate::directory::{Directory, OpenDirectory, OpenFile, READ_MODES, WRITE_MOD
 use crate::error::ShmError;
 use crate::image::{self, Image, Placement};
 use crate::index::{INDEX_LEN, INDEX_MAGIC, LAYOUT};
-use crate::mapping::{ConfigMapping, IndexMapping};
+use crate::mapping::{ConfigMapping, WritableIndexMapping};
 use crate::names;
 use crate::publication::{self, Store};
 
 /// How a publisher sets its segments up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PublisherOptions {
-    /// The group whose members may read the configuration and write loads, if applications run as other users than the agent
-    /// (`shm_group`). Without one the segments are the owner's alone.
+    /// The group whose members may read the configuration and write loads, if applications run as other users
+    /// than the agent (`shm_group`). Without one the segments are the owner's alone.
     pub group: Option<u32>,
 }
 
-/// Called after each system call and each store that changes what others see, with a name for it. Tests stop the process
-/// there.
+/// Called after each system call and each store that changes what others see, with a name for it. Tests stop
+/// the process there.
 pub(crate) type Steps = Box<dyn FnMut(&'static str) + Send>;
 
 /// The one writer of a directory's segments.
 ///
-/// Dropping it leaves everything in place, as a kill does: readers keep what they have, new ones can attach, and the next
-/// publisher goes on from there. [`close`](Publisher::close) takes the segments away.
+/// Dropping it leaves everything in place, as a kill does: readers keep what they have, new ones can attach,
+/// and the next publisher goes on from there. [`close`](Publisher::close) takes the segments away.
+///
+/// A forked process shares the lock that makes this one the publisher until it runs another program or ends.
 pub struct Publisher {
     directory: OpenDirectory,
     options: PublisherOptions,
@@ -43,23 +45,30 @@ pub struct Publisher {
     next: u64,
     /// The hosts of the generation in force, if this publisher published it.
     hosts: Option<HashSet<Identity>>,
+    /// The segment of the generation in force, kept open.
+    segment: Option<OpenFile>,
+    /// The segment before it, and until when it is kept open. It has no name any more. Whoever is the last to
+    /// let go of it frees its pages, which takes longer than all the rest of a switch: that should not be a
+    /// reader.
+    retired: Option<(OpenFile, u64)>,
     forget_at_ms: u64,
     steps: Steps,
 }
 
 impl Publisher {
-    /// Becomes the publisher of a directory, which is made if it is missing. Takes over what is there: the generation in force
-    /// stays so until the next is published, hosts keep their slots, left-overs of a publisher that was killed are removed.
+    /// Becomes the publisher of a directory, which is made if it is missing. Takes over what is there: the
+    /// generation in force stays so until the next is published, hosts keep their slots, left-overs of a
+    /// publisher that was killed are removed.
     ///
     /// # Errors
-    /// [`ShmError::Busy`] with the process id of the publisher that is at work there; [`ShmError::Insecure`] if something in
-    /// the directory is somebody else's; [`ShmError::Full`] if there is no room.
+    /// [`ShmError::Busy`] with the process id of the publisher that is at work there; [`ShmError::Insecure`]
+    /// if something in the directory is somebody else's; [`ShmError::Full`] if there is no room.
     pub fn open(directory: &Directory, options: PublisherOptions) -> Result<Self, ShmError> {
         Self::open_with_steps(directory, options, false, Box::new(|_| {}))
     }
 
-    /// The same, but begins from nothing: all segments are removed first, loads included. Readers that are attached keep what
-    /// they have until something is published.
+    /// The same, but begins from nothing: all segments are removed first, loads included. Readers that are
+    /// attached keep what they have until something is published.
     ///
     /// # Errors
     /// As for [`open`](Publisher::open).
@@ -79,7 +88,7 @@ impl Publisher {
         steps("directory");
         let directory = directory.open()?;
         let (index, previous) = LockedIndex::take(&directory, options, clean, &mut *steps)?;
-        let mut highest = previous.max(index.floor);
+        let mut highest = previous.max(index.mapping.floor());
         for name in directory.names()? {
             if let Some(generation) = names::generation_of(&name) {
                 highest = highest.max(generation);
@@ -90,6 +99,7 @@ impl Publisher {
             }
         }
         let board = open_board(&directory, options, &mut *steps)?;
+        let segment = directory.open_file(&names::config(previous), false, READ_MODES).ok().flatten();
         let now_ms = boottime_ms();
         index.mapping.sign(std::process::id(), now_ms, now_unix());
         steps("index: signed");
@@ -101,23 +111,29 @@ impl Publisher {
             previous,
             next: highest + 1,
             hosts: None,
+            segment,
+            retired: None,
             forget_at_ms: now_ms,
             steps,
         })
     }
 
-    /// Publishes a view, and returns the number of its generation. Readers see the configuration before it or this one, never a
-    /// mixture; hosts that were there before keep their slots, with load and retry time.
+    /// Publishes a view, and returns the number of its generation. Readers see the configuration before it or
+    /// this one, never a mixture; hosts that were there before keep their slots, with load and retry time.
     ///
     /// # Errors
-    /// [`ShmError::InvalidView`] if the view contradicts itself, [`ShmError::Full`] if there is no room. In both cases what was
-    /// published before stays in force.
+    /// [`ShmError::InvalidView`] if the view contradicts itself, [`ShmError::Full`] if there is no room,
+    /// [`ShmError::Displaced`] if somebody removed the index. What was published before stays in force.
     pub fn publish(&mut self, view: &View) -> Result<u64, ShmError> {
+        self.check_index()?;
         let generation = self.next;
         let hosts = identities(view);
-        let result = self.write_and_announce(view, generation, &hosts);
-        match result {
-            Ok(()) => {
+        // Its room may be needed.
+        self.retired = None;
+        match self.write_and_announce(view, generation, &hosts) {
+            Ok(segment) => {
+                let until_ms = boottime_ms() + RETIREMENT_MS;
+                self.retired = self.segment.replace(segment).map(|segment| (segment, until_ms));
                 self.previous = generation;
                 self.next += 1;
                 let hosts = self.hosts.insert(hosts.into_iter().collect());
@@ -141,6 +157,9 @@ impl Publisher {
         const HOUR_MS: u64 = 60 * 60 * 1000;
         let now_ms = boottime_ms();
         self.index.mapping.beat(now_ms);
+        // The next `publish` says what is wrong; readers need not wait for it.
+        let _ = self.check_index();
+        self.retired.take_if(|(_, until_ms)| now_ms >= *until_ms);
         if now_ms >= self.forget_at_ms {
             self.board.forget_old_loads(now_ms);
             self.forget_at_ms = now_ms + HOUR_MS;
@@ -153,12 +172,14 @@ impl Publisher {
         (self.previous != 0).then_some(self.previous)
     }
 
-    /// A clean stop: closes the index, then removes all segments. Readers keep what they have, and find the next publisher's
-    /// segments when there is one.
+    /// A clean stop: closes the index, then removes all segments. Readers keep what they have, and find the
+    /// next publisher's segments when there is one.
     ///
     /// # Errors
     /// [`ShmError::Io`] if something cannot be removed; the next publisher will do it.
     pub fn close(mut self) -> Result<(), ShmError> {
+        // What is there may be another agent's by now.
+        self.check_index()?;
         self.index.mapping.close();
         (self.steps)("index: closed");
         remove_segments(&self.directory, &mut *self.steps)?;
@@ -168,12 +189,22 @@ impl Publisher {
         Ok(())
     }
 
+    /// Whether the index that this publisher has locked is still the one that others find. If it is not, it is
+    /// closed, so that its readers look for the one that is.
+    fn check_index(&self) -> Result<(), ShmError> {
+        if self.directory.inode_of(names::INDEX)? == Some(self.index.file.inode) {
+            return Ok(());
+        }
+        self.index.mapping.close();
+        Err(ShmError::Displaced { path: self.index.file.path.clone() })
+    }
+
     fn write_and_announce(
         &mut self,
         view: &View,
         generation: u64,
         hosts: &[Identity],
-    ) -> Result<(), ShmError> {
+    ) -> Result<OpenFile, ShmError> {
         image::check(view)?;
         let slots = self.board.assign(hosts, &mut *self.steps)?;
         let placement = Placement {
@@ -194,9 +225,13 @@ impl Publisher {
         (self.steps)("config: written");
         verify_file(&self.board, &file, generation)?;
         let mut store = Files { directory: &self.directory };
-        publication::publish(&self.index.mapping, &mut store, self.previous, generation, &mut *self.steps)
+        publication::publish(&self.index.mapping, &mut store, self.previous, generation, &mut *self.steps)?;
+        Ok(file)
     }
 }
+
+/// Readers look for a new generation at least once a second.
+const RETIREMENT_MS: u64 = 3_000;
 
 /// Checks the file as readers will map it, in full.
 fn verify_file(board: &Board, file: &OpenFile, generation: u64) -> Result<(), ShmError> {
@@ -218,18 +253,17 @@ impl Store for Files<'_> {
     }
 
     fn remove(&mut self, generation: u64) {
-        // What cannot be removed is a left-over, for the next start. The new generation is in force all the same.
+        // What cannot be removed is a left-over, for the next start. The new generation is in force all the
+        // same.
         let _ = self.directory.remove(&names::config(generation));
     }
 }
 
 /// The index, with the lock that makes its holder the publisher.
 struct LockedIndex {
-    mapping: IndexMapping,
+    mapping: WritableIndexMapping,
     /// Holds the lock.
-    _file: OpenFile,
-    /// No generation up to here may be used (again).
-    floor: u64,
+    file: OpenFile,
 }
 
 impl LockedIndex {
@@ -248,6 +282,7 @@ impl LockedIndex {
                     None => continue,
                 }
             };
+            steps("index: opened");
             lock(&file)?;
             steps("index: locked");
             if directory.inode_of(names::INDEX)? != Some(file.inode) {
@@ -259,13 +294,13 @@ impl LockedIndex {
                 Usable::Current(mapping, generation) if !clean => {
                     file.share(options.group, READ_MODES)?;
                     steps("index: mode set");
-                    return Ok((LockedIndex { mapping, _file: file, floor: 0 }, generation));
+                    return Ok((LockedIndex { mapping, file }, generation));
                 }
                 Usable::Current(mapping, generation) | Usable::Outdated(mapping, generation) => {
                     // Before anything that it names is removed.
                     mapping.close();
                     steps("index: closed");
-                    floor = generation;
+                    floor = generation.max(mapping.floor());
                 }
                 Usable::Not => {}
             }
@@ -300,7 +335,9 @@ impl LockedIndex {
         }
         steps("index: allocated");
         let mapping = map_index(&file)?;
-        mapping.format();
+        // Generations begin at the time since boot, so that they go on rising even when everything that
+        // remembers the last one is gone.
+        mapping.format(floor.max(boottime_ms()));
         mapping.sign(std::process::id(), boottime_ms(), now_unix());
         steps("index: written");
         let placed = match directory.rename(&hidden, names::INDEX, fresh) {
@@ -318,18 +355,16 @@ impl LockedIndex {
         if directory.inode_of(names::INDEX)? != Some(file.inode) {
             return Ok(None);
         }
-        // Generations begin at the time since boot, so that they go on rising when an index that is gone, and its directory's
-        // memory of the last one, is followed by a new one.
-        Ok(Some(LockedIndex { mapping, _file: file, floor: floor.max(boottime_ms()) }))
+        Ok(Some(LockedIndex { mapping, file }))
     }
 }
 
-/// What can be done with an index that is there.
+/// What can be done with an index that is there. The number is the generation in force.
 enum Usable {
     /// Go on with it.
-    Current(IndexMapping, u64),
+    Current(WritableIndexMapping, u64),
     /// Close it and make a new one: it is closed already, or of another layout.
-    Outdated(IndexMapping, u64),
+    Outdated(WritableIndexMapping, u64),
     /// Make a new one: this is no index.
     Not,
 }
@@ -340,11 +375,14 @@ impl Usable {
             return Ok(Usable::Not);
         }
         let mapping = map_index(file)?;
-        if mapping.magic() != INDEX_MAGIC {
+        let seen = mapping.observe();
+        if mapping.magic() != INDEX_MAGIC || seen.generation() > names::LAST_GENERATION {
             return Ok(Usable::Not);
         }
-        let seen = mapping.observe();
-        let current = file.len == INDEX_LEN && mapping.layout() == LAYOUT && !seen.is_closed();
+        let current = file.len == INDEX_LEN
+            && mapping.layout() == LAYOUT
+            && mapping.floor() <= names::LAST_GENERATION
+            && !seen.is_closed();
         Ok(if current {
             Usable::Current(mapping, seen.generation())
         } else {
@@ -353,8 +391,8 @@ impl Usable {
     }
 }
 
-fn map_index(file: &OpenFile) -> Result<IndexMapping, ShmError> {
-    IndexMapping::read_write(&file.fd).map_err(|error| ShmError::io("map", &file.path, error))
+fn map_index(file: &OpenFile) -> Result<WritableIndexMapping, ShmError> {
+    WritableIndexMapping::new(&file.fd).map_err(|error| ShmError::io("map", &file.path, error))
 }
 
 fn lock(file: &OpenFile) -> Result<(), ShmError> {

@@ -39,8 +39,9 @@ impl Reader {
     /// Attaches to the segments of a directory.
     ///
     /// # Errors
-    /// [`ShmError::NotThere`] or [`ShmError::NotPublished`] if there is nothing to read yet; [`ShmError::Insecure`],
-    /// [`ShmError::Layout`] or [`ShmError::Damaged`] if what is there must not or cannot be read.
+    /// [`ShmError::NotThere`] or [`ShmError::NotPublished`] if there is nothing to read yet;
+    /// [`ShmError::Insecure`], [`ShmError::Layout`] or [`ShmError::Damaged`] if what is there must not or
+    /// cannot be read.
     pub fn attach(directory: &Directory) -> Result<Self, ShmError> {
         let attachment = attach(directory)?;
         Ok(Reader {
@@ -49,8 +50,8 @@ impl Reader {
         })
     }
 
-    /// A reader of a view that lies in this process's own memory: for programs without an agent, and for tests. Everything but
-    /// where the segments come from is the same.
+    /// A reader of a view that lies in this process's own memory: for programs without an agent, and for
+    /// tests. Everything but where the segments come from is the same.
     ///
     /// # Errors
     /// [`ShmError::InvalidView`], or [`ShmError::Io`] if there is no memory.
@@ -60,12 +61,12 @@ impl Reader {
         Ok(Reader { current: ArcSwap::from_pointee(attachment), source: Source::Memory(Mutex::new(memory)) })
     }
 
-    /// Puts another view in the place of the one that [`from_view`](Reader::from_view) was given, and returns its generation.
-    /// Hosts that are in both keep their slots.
+    /// Puts another view in the place of the one that [`from_view`](Reader::from_view) was given, and returns
+    /// its generation. Hosts that are in both keep their slots.
     ///
     /// # Errors
-    /// [`ShmError::InvalidView`] if the view contradicts itself, or if this reader follows a directory; [`ShmError::Io`] if
-    /// there is no memory. In all cases the view before stays.
+    /// [`ShmError::InvalidView`] if the view contradicts itself, or if this reader follows a directory;
+    /// [`ShmError::Io`] if there is no memory. In all cases the view before stays.
     pub fn replace(&self, view: &View) -> Result<u64, ShmError> {
         let Source::Memory(memory) = &self.source else {
             return Err(ShmError::invalid(
@@ -82,8 +83,8 @@ impl Reader {
 
     /// The configuration that this reader is at. Wait-free.
     ///
-    /// The guard keeps it readable; to hold it for long, take a [`snapshot`](Reader::snapshot). The first call of a thread
-    /// allocates that thread's place in the book-keeping.
+    /// The guard keeps it readable; to hold it for long, take a [`snapshot`](Reader::snapshot). The first
+    /// call of a thread allocates that thread's place in the book-keeping.
     #[must_use]
     pub fn current(&self) -> Guard {
         Guard(self.current.load())
@@ -95,13 +96,14 @@ impl Reader {
         Arc::clone(&self.current.load().config)
     }
 
-    /// Follows the agent to the newest configuration. Costs one load if nothing changed; to be called between transactions, and
-    /// by an idle process about once a second.
+    /// Follows the agent to the newest configuration. Costs one load if nothing changed; to be called between
+    /// transactions, and by an idle process about once a second.
     ///
     /// While there is no agent, because it was stopped, the reader stays where it is.
     ///
     /// # Errors
-    /// As for [`attach`](Reader::attach), if there is a newer configuration that cannot be read. The reader stays where it is.
+    /// As for [`attach`](Reader::attach), if there is a newer configuration that cannot be read. The reader
+    /// stays where it is.
     #[inline]
     pub fn refresh(&self) -> Result<Refresh, ShmError> {
         let current = self.current.load();

@@ -13,8 +13,8 @@ use zerocopy::FromBytes;
 
 /// An array in memory that is shared with every process forked after it was made.
 ///
-/// All processes see one another's stores; it begins as zeros. Only shared references to its elements exist, so that they are
-/// changed through atomics. The memory lives as long as a process has it.
+/// All processes see one another's stores; it begins as zeros. Only shared references to its elements exist,
+/// so that they are changed through atomics. The memory lives as long as a process has it.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,15 +35,18 @@ unsafe impl<T: Sync> Send for SharedArray<T> {}
 unsafe impl<T: Sync> Sync for SharedArray<T> {}
 
 impl<T: FromBytes + Sync> SharedArray<T> {
-    /// Makes an array of `len` elements. `name` is what `/proc/PID/maps` shows. Pages are allocated when they are first touched.
+    /// Makes an array of `len` elements. `name` is what `/proc/PID/maps` shows. Pages are allocated when they
+    /// are first touched.
     ///
     /// # Errors
-    /// The system's error if there is no memory or the array would be too large; `EINVAL` for an array without bytes.
+    /// The system's error if there is no memory or the array would be too large; `EINVAL` for an array
+    /// without bytes.
     pub fn new(name: &str, len: usize) -> io::Result<Self> {
         Self::make(name, len, false)
     }
 
-    /// The same with all pages allocated now, so that no access can fail later.
+    /// The same with all pages allocated now, so that no access can fail later. The caller bounds the length:
+    /// an array larger than the machine's free memory is no error here, but the end of some process.
     ///
     /// # Errors
     /// As for [`new`](SharedArray::new); `ENOSPC` or `ENOMEM` if there is no room for all of it.
@@ -62,8 +65,8 @@ impl<T: FromBytes + Sync> SharedArray<T> {
             return Err(Errno::INVAL.into());
         }
         let fd = sealed_memory(name, bytes as u64, allocate)?;
-        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists. The file behind it has this
-        // size, and is sealed so that it keeps it.
+        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists. The file
+        // behind it has this size, and is sealed so that it keeps it.
         let base = unsafe {
             rustix::mm::mmap(
                 std::ptr::null_mut(),
@@ -84,7 +87,8 @@ fn sealed_memory(name: &str, bytes: u64, allocate: bool) -> io::Result<OwnedFd> 
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     rustix::fs::ftruncate(&fd, bytes)?;
     if allocate {
-        rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, bytes)?;
+        // Unlike a write, it does not go on by itself after a signal.
+        rustix::io::retry_on_intr(|| rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, bytes))?;
     }
     rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(fd)
@@ -95,16 +99,16 @@ impl<T> Deref for SharedArray<T> {
 
     #[inline]
     fn deref(&self) -> &[T] {
-        // SAFETY: `make` mapped `len` elements, page-aligned. `T: FromBytes` makes any bytes, zeros and whatever another process
-        // stored, valid elements; other processes have `&T` only, as this one.
+        // SAFETY: `make` mapped `len` elements, page-aligned. `T: FromBytes` makes any bytes, zeros and
+        // whatever another process stored, valid elements; other processes have `&T` only, as this one.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 }
 
 impl<T> Drop for SharedArray<T> {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours alone, and references into it borrow from `self`. A failure leaves it mapped, which
-        // harms nobody.
+        // SAFETY: the mapping is ours alone, and references into it borrow from `self`. A failure leaves it
+        // mapped, which harms nobody.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len * size_of::<T>()) };
     }
 }

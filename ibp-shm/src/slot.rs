@@ -1,5 +1,5 @@
-//! One host's cache line in the load board: the two words that readers write, and the three by which the publisher
-//! knows whose line it is.
+//! One host's cache line in the load board: the two words that readers write, and the three by which the
+//! publisher knows whose line it is.
 
 use ibp_core::Load;
 
@@ -7,8 +7,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// One cache line of the load board, one host.
 ///
-/// Every word stands for itself: nobody concludes from one word that another one has been written. That is why all
-/// accesses may be `Relaxed`.
+/// Every word stands for itself: nobody concludes from one word that another one has been written. That is
+/// why all accesses may be `Relaxed`.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Line {
@@ -27,8 +27,8 @@ pub struct Line {
 
 /// A host's place in the load board, as one generation of the configuration knows it.
 ///
-/// The index stays the same for as long as the host is known. When the line has been given to another host in the
-/// meantime, its tag is another one: then writes are dropped, and reads say that nothing is known.
+/// The index stays the same for as long as the host is known. When the line has been given to another host in
+/// the meantime, its tag is another one: then writes are dropped, and reads say that nothing is known.
 ///
 /// All times are [`boottime_ms`](crate::boottime_ms).
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,8 @@ pub enum Retry {
 }
 
 impl<'a> Slot<'a> {
-    /// `line` is `None` for a record that points outside the board: such a slot drops writes and knows nothing.
+    /// `line` is `None` for a record that points outside the board: such a slot drops writes and knows
+    /// nothing.
     pub(crate) fn new(line: Option<&'a Line>, index: u32, tag: u16) -> Self {
         Slot { line, index, tag }
     }
@@ -91,8 +92,8 @@ impl<'a> Slot<'a> {
         self.tag
     }
 
-    /// Stores a load with exactly one compare-and-exchange. `false` says that it was dropped: another caller stored one
-    /// at the same moment, or the line belongs to another host now (seed 004, 2.4.4).
+    /// Stores a load with exactly one compare-and-exchange. `false` says that it was dropped: another caller
+    /// stored one at the same moment, or the line belongs to another host now (seed 004, 2.4.4).
     pub fn report(&self, load: Load, now_ms: u64) -> bool {
         let Some(line) = self.line else { return false };
         let old = line.load.load(Ordering::Relaxed);
@@ -105,8 +106,8 @@ impl<'a> Slot<'a> {
 
     /// What was last reported; `None` if nothing was since the host is known.
     ///
-    /// The time wraps after 49 days. The publisher clears what is older than a day, so that an old load never looks
-    /// like a new one while an agent runs.
+    /// The time wraps after 49 days. The publisher clears what is older than a day, so that an old load never
+    /// looks like a new one while an agent runs.
     #[must_use]
     pub fn load(&self, now_ms: u64) -> Option<Reported> {
         let word = self.line?.load.load(Ordering::Relaxed);
@@ -124,9 +125,9 @@ impl<'a> Slot<'a> {
         if tag_of(word) != self.tag { Retry::Ready } else { RetryWord::unpack(word).at(now_ms) }
     }
 
-    /// Takes the right to try a host whose rest is over, with one compare-and-exchange: of all callers on the machine
-    /// one gets `true`. It has `lease_ms` to say [`failed`](Slot::failed) or [`succeeded`](Slot::succeeded); when it
-    /// says nothing, because it was killed, the host is due again.
+    /// Takes the right to try a host whose rest is over, with one compare-and-exchange: of all callers on the
+    /// machine one gets `true`. It has `lease_ms` to say [`failed`](Slot::failed) or
+    /// [`succeeded`](Slot::succeeded); when it says nothing, because it was killed, the host is due again.
     pub fn try_probe(&self, now_ms: u64, lease_ms: u64) -> bool {
         self.change(|word| match word.at(now_ms) {
             Retry::Due { .. } => {
@@ -136,10 +137,11 @@ impl<'a> Slot<'a> {
         })
     }
 
-    /// Says that the host could not be reached: it rests for `rest_ms`. One compare-and-exchange, dropped if it fails.
+    /// Says that the host could not be reached: it rests for `rest_ms`. One compare-and-exchange, dropped if
+    /// it fails.
     ///
-    /// A failure while the host already rests changes nothing: it comes from an attempt that began before, and a hundred
-    /// callers that fail at once have seen one failure, not a hundred.
+    /// A failure while the host already rests changes nothing: it comes from an attempt that began before,
+    /// and a hundred callers that fail at once have seen one failure, not a hundred.
     pub fn failed(&self, now_ms: u64, rest_ms: u64) {
         self.change(|word| match word.at(now_ms) {
             Retry::Resting { .. } => None,
@@ -151,14 +153,14 @@ impl<'a> Slot<'a> {
         });
     }
 
-    /// Says that the host was reached. Costs one load when it was ready anyway, else one compare-and-exchange, dropped
-    /// if it fails.
+    /// Says that the host was reached. Costs one load when it was ready anyway, else one
+    /// compare-and-exchange, dropped if it fails.
     pub fn succeeded(&self) {
         self.change(|word| (word != RetryWord::default()).then(RetryWord::default));
     }
 
-    /// Does one transition of the retry word; `false` if `next` saw no need, the line belongs to another host, or another
-    /// caller came first.
+    /// Does one transition of the retry word; `false` if `next` saw no need, the line belongs to another
+    /// host, or another caller came first.
     fn change(&self, next: impl FnOnce(RetryWord) -> Option<RetryWord>) -> bool {
         let Some(line) = self.line else { return false };
         let old = line.retry.load(Ordering::Relaxed);
@@ -204,17 +206,19 @@ impl Line {
         Some((u128::from(self.owner_high.load(Ordering::Relaxed)) << 64 | u128::from(low), tag))
     }
 
-    /// Whether the line is in the use that `owner` and `tag` name, in all of its words. A stray write of a reader
-    /// process may have changed any of them.
+    /// Whether the line is in the use that `owner` and `tag` name, in all of its words. A stray write of a
+    /// reader process may have changed any of them.
     pub fn is_in_use_by(&self, owner: u128, tag: u16) -> bool {
         self.owner() == Some((owner, tag))
             && tag_of(self.load.load(Ordering::Relaxed)) == tag
             && tag_of(self.retry.load(Ordering::Relaxed)) == tag
     }
 
-    /// Gives the line to `owner` (whose low half is not 0) under a tag that no earlier user has, and returns that tag.
+    /// Gives the line to `owner` (whose low half is not 0) under a tag that no earlier user has, and returns
+    /// that tag.
     ///
-    /// The owner is written last: stopped anywhere before, the line is free, and the next use takes the next tag.
+    /// The owner is written last: stopped anywhere before, the line is free, and the next use takes the next
+    /// tag.
     pub fn give(&self, owner: u128, at_least: u16, steps: &mut dyn FnMut(&'static str)) -> u16 {
         self.take_back(steps);
         let tag = next_tag((self.tag.load(Ordering::Relaxed) as u16).max(at_least));
@@ -226,8 +230,8 @@ impl Line {
             (&self.owner_low, owner as u64, "slot: owner, low half"),
         ];
         for (word, value, step) in stores {
-            // An exchange, so that a late writer's own exchange comes before it and is overwritten, or after it and fails. (A
-            // store is ordered so, too; the model checker takes only exchanges to be.)
+            // An exchange, so that a late writer's own exchange comes before it and is overwritten, or after
+            // it and fails. (A store is ordered so, too; the model checker takes only exchanges to be.)
             word.swap(value, Ordering::Relaxed);
             steps(step);
         }
@@ -242,7 +246,8 @@ impl Line {
         }
     }
 
-    /// Forgets a load that is older than `age_ms`, before its time wraps. Dropped if a reader stores one just now.
+    /// Forgets a load that is older than `age_ms`, before its time wraps. Dropped if a reader stores one just
+    /// now.
     pub fn forget_load(&self, now_ms: u64, age_ms: u64) {
         let word = self.load.load(Ordering::Relaxed);
         if LoadWord::unpack(word, now_ms).is_some_and(|reported| reported.age_ms > age_ms) {
@@ -279,7 +284,8 @@ impl LoadWord {
     const UNIT_SHIFT: u32 = 6;
     /// No load of 0 to 1000.
     const UNKNOWN: u64 = (1 << Self::PERMILLE_BITS) - 1;
-    /// A reader's clock reading may be this many units older than the time in the word; that is no age of 49 days.
+    /// A reader's clock reading may be this many units older than the time in the word; that is no age of 49
+    /// days.
     const AHEAD: u64 = 16;
 
     fn pack(tag: u16, permille: u16, workers: u16, now_ms: u64) -> u64 {
@@ -308,8 +314,8 @@ impl LoadWord {
     }
 }
 
-/// The retry word: tag 16 bits, state 2 bits, failures 8 bits, until 38 bits (milliseconds, 8.7 years), from the highest
-/// down.
+/// The retry word: tag 16 bits, state 2 bits, failures 8 bits, until 38 bits (milliseconds, 8.7 years), from
+/// the highest down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct RetryWord {
     state: u8,
@@ -355,151 +361,4 @@ impl RetryWord {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::{Line, LoadWord, Reported, Retry, RetryWord, Slot, next_tag};
-    use ibp_core::Load;
-
-    const OWNER: u128 = 7 << 64 | 9;
-
-    fn line() -> (Line, u16) {
-        let line = Line::free();
-        let tag = line.give(OWNER, 0, &mut |_| {});
-        (line, tag)
-    }
-
-    #[test]
-    fn a_load_is_read_as_it_was_reported() {
-        let (line, tag) = line();
-        let slot = Slot::new(Some(&line), 0, tag);
-        assert_eq!(slot.load(1_000_000), None);
-        for (busy, workers, permille, stored) in
-            [(1, 4, 250, 4), (9, 9, 1000, 9), (0, 5000, 0, 4095), (0, 0, 1000, 0)]
-        {
-            assert!(slot.report(Load { busy, workers }, 1_000_000));
-            let reported = Reported { permille, workers: stored, age_ms: 0 };
-            assert_eq!(slot.load(1_000_000), Some(reported));
-        }
-        assert_eq!(slot.load(1_010_000).map(|load| load.age_ms), Some(9_984));
-    }
-
-    #[test]
-    fn the_age_of_a_load_survives_the_wrapping_of_its_time() {
-        let wrap = 1_u64 << (26 + 6);
-        for reported_at in [0, 1_000, wrap - 1, wrap, 3 * wrap - 64] {
-            let word = LoadWord::pack(1, 500, 1, reported_at);
-            for age in [0, 64, 5_000, 86_400_000, wrap - 2_000] {
-                let found = LoadWord::unpack(word, reported_at + age).unwrap().age_ms;
-                assert!(found.abs_diff(age) <= 64, "reported at {reported_at}, {found} instead of {age}");
-            }
-            // A reader that took the time a moment before the writer did.
-            assert_eq!(LoadWord::unpack(word, reported_at.saturating_sub(500)).unwrap().age_ms, 0);
-        }
-    }
-
-    #[test]
-    fn a_load_older_than_a_day_is_forgotten_and_a_younger_one_is_not() {
-        let day = 24 * 60 * 60 * 1000;
-        let (line, tag) = line();
-        let slot = Slot::new(Some(&line), 0, tag);
-        assert!(slot.report(Load { busy: 1, workers: 2 }, 5_000));
-        line.forget_load(day, day);
-        assert!(slot.load(day).is_some());
-        line.forget_load(day + 10_000, day);
-        assert_eq!(slot.load(day + 10_000), None);
-        assert!(slot.report(Load { busy: 1, workers: 2 }, day + 20_000), "the line is still the host's");
-    }
-
-    #[test]
-    fn a_retry_word_keeps_all_that_it_is_given() {
-        for state in 0..3 {
-            for failures in [0, 1, 255] {
-                for until_ms in [0, 1, (1 << 38) - 1] {
-                    let word = RetryWord { state, failures, until_ms };
-                    assert_eq!(RetryWord::unpack(word.pack(u16::MAX)), word);
-                }
-            }
-        }
-        let beyond = RetryWord { state: 1, failures: 1, until_ms: u64::MAX };
-        assert_eq!(RetryWord::unpack(beyond.pack(1)).until_ms, (1 << 38) - 1);
-    }
-
-    #[test]
-    fn a_host_rests_is_probed_by_one_and_comes_back() {
-        let (line, tag) = line();
-        let (one, other) = (Slot::new(Some(&line), 0, tag), Slot::new(Some(&line), 0, tag));
-        assert!(!one.try_probe(1_000, 100), "there is nothing to probe");
-        one.failed(1_000, 500);
-        other.failed(1_001, 5_000);
-        assert_eq!(one.retry(1_499), Retry::Resting { until_ms: 1_500, failures: 1 });
-        assert!(!one.try_probe(1_499, 100));
-        assert_eq!(one.retry(1_500), Retry::Due { failures: 1 });
-        assert!(one.try_probe(1_500, 100));
-        assert!(!other.try_probe(1_500, 100));
-        assert_eq!(other.retry(1_599), Retry::Probing { until_ms: 1_600 });
-        // The prober was killed.
-        assert_eq!(other.retry(1_600), Retry::Due { failures: 1 });
-        assert!(other.try_probe(1_600, 100));
-        other.failed(1_650, 500);
-        assert_eq!(one.retry(1_700), Retry::Resting { until_ms: 2_150, failures: 2 });
-        assert!(one.try_probe(2_150, 100));
-        one.succeeded();
-        assert_eq!(one.retry(2_150), Retry::Ready);
-    }
-
-    #[test]
-    fn who_had_the_line_before_neither_writes_nor_reads() {
-        let (line, tag) = line();
-        let late = Slot::new(Some(&line), 0, tag);
-        assert!(late.report(Load { busy: 1, workers: 2 }, 0));
-        late.failed(0, 1_000);
-        let next = line.give(OWNER + 1, 0, &mut |_| {});
-        assert_ne!(next, tag);
-        let new = Slot::new(Some(&line), 0, next);
-        assert_eq!((new.load(0), new.retry(0)), (None, Retry::Ready), "nothing is inherited");
-        assert!(new.report(Load { busy: 1, workers: 4 }, 0));
-        new.failed(0, 2_000);
-        assert!(!late.report(Load { busy: 9, workers: 9 }, 0));
-        late.succeeded();
-        late.failed(3_000, 9_000);
-        assert!(!late.try_probe(2_000, 100));
-        assert_eq!((late.load(0), late.retry(0)), (None, Retry::Ready));
-        assert_eq!(new.load(0).map(|load| load.permille), Some(250));
-        assert_eq!(new.retry(0), Retry::Resting { until_ms: 2_000, failures: 1 });
-    }
-
-    #[test]
-    fn a_line_that_was_not_given_completely_is_free() {
-        for stopped_after in 0..5 {
-            let (line, first) = line();
-            let mut steps = 0;
-            let stop = std::panic::AssertUnwindSafe(|| {
-                line.give(OWNER + 1, 0, &mut |_| {
-                    if steps == stopped_after {
-                        std::panic::resume_unwind(Box::new(()));
-                    }
-                    steps += 1;
-                })
-            });
-            assert!(std::panic::catch_unwind(stop).is_err());
-            assert_eq!(line.owner(), None, "stopped after step {stopped_after}");
-            let next = line.give(OWNER + 2, 0, &mut |_| {});
-            assert!(next > first);
-            assert!(line.is_in_use_by(OWNER + 2, next));
-        }
-    }
-
-    #[test]
-    fn tags_go_round_without_zero() {
-        assert_eq!((next_tag(0), next_tag(1), next_tag(u16::MAX)), (1, 2, 1));
-    }
-
-    #[test]
-    fn a_slot_outside_the_board_knows_nothing() {
-        let slot = Slot::new(None, 4_000_000_000, 1);
-        assert!(!slot.report(Load::default(), 0));
-        assert!(!slot.try_probe(0, 1));
-        slot.failed(0, 1);
-        slot.succeeded();
-        assert_eq!((slot.load(0), slot.retry(0)), (None, Retry::Ready));
-    }
-}
+mod tests;

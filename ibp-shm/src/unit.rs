@@ -1,7 +1,7 @@
 //! Records as bare pointers, for the C interface: its functions get a unit and nothing else.
 //!
-//! A record begins with its own offset, so that its address leads to the start of the configuration, and from there to its strings
-//! and, in front of it, to the load board.
+//! A record begins with its own offset, so that its address leads to the start of the configuration, and from
+//! there to its strings and, in front of it, to the load board.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -18,8 +18,8 @@ macro_rules! unit {
         impl<'a> $unit<'a> {
             #[doc = concat!("A pointer that stands for this ", $what, ".")]
             ///
-            /// It is valid for as long as the [`Config`](crate::Config) is held. Null if the record does not know its place,
-            /// because the segment was damaged.
+            /// It is valid for as long as the [`Config`](crate::Config) is held. Null if the record does not
+            /// know its place, because the segment was damaged.
             #[must_use]
             pub fn as_ptr(&self) -> *const c_void {
                 pointer(&self.image, self.record, self.record.at)
@@ -35,8 +35,8 @@ macro_rules! unit {
                 if unit.is_null() {
                     return None;
                 }
-                // SAFETY: by this function's contract `unit` is a record of this type in a mapping that lives for `'a`, and
-                // `as_ptr` found that it begins with its own offset.
+                // SAFETY: by this function's contract `unit` is a record of this type in a mapping that lives
+                // for `'a`, and `as_ptr` found that it begins with its own offset.
                 let (image, at) = unsafe { image_around(unit) };
                 Some($unit { image, record: image.record_at::<$record>(at)? })
             }

@@ -1,4 +1,5 @@
-//! A publisher and its readers in one process: what is published is what is read, across changes, stops and restarts.
+//! A publisher and its readers in one process: what is published is what is read, across changes, stops and
+//! restarts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -62,6 +63,19 @@ fn invariant_4_a_mapping_keeps_its_generation_and_its_file_is_gone() {
     assert_eq!(mapped(), 2);
     drop((held, guarded));
     assert_eq!(mapped(), 1, "nobody holds generation 1 any more, so it is not mapped any more");
+
+    // Nor does the publisher gather what it has published.
+    let path = scratch.path();
+    let open_segments = || {
+        let files = std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        files.filter(|file| file.starts_with(&path) && file.to_string_lossy().contains("config.")).count()
+    };
+    for number in 3..20 {
+        publisher.publish(&view(number)).unwrap();
+        assert!(open_segments() <= 2, "the one in force, and the one before it");
+    }
 }
 
 /// Loads and retry times survive a change of configuration; a new host in an old slot begins anew.
@@ -82,7 +96,8 @@ fn invariant_8_a_host_keeps_its_slot_and_a_new_one_changes_its_tag() {
     let old = old_node.host(2).unwrap().slot();
     assert!(old.report(Load { busy: 1, workers: 2 }, now));
 
-    // The host of `old` goes, another comes. The line is not given away while generation 1 may still be attached to.
+    // The host of `old` goes, another comes. The line is not given away while generation 1 may still be
+    // attached to.
     let other: ViewHost = ViewHost { addr: "10.9.9.9:9".parse().unwrap(), invalid: false };
     changing.nodes[0].hosts[2] = other;
     publisher.publish(&changing).unwrap();
@@ -160,6 +175,28 @@ fn invariant_10_a_second_publisher_is_refused_with_the_first_ones_pid() {
 }
 
 #[test]
+fn a_lock_on_an_index_that_is_gone_makes_nobody_the_publisher() {
+    let scratch = Scratch::new();
+    let mut first = Some(open(&scratch));
+    let third = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let slot = std::sync::Arc::clone(&third);
+    let directory = scratch.directory();
+    // The second has opened the index of the first and not locked it yet, when the first stops and a third starts.
+    let steps = Box::new(move |step: &'static str| {
+        if step == "index: opened"
+            && let Some(first) = first.take()
+        {
+            first.close().unwrap();
+            let opened = Publisher::open(&directory, PublisherOptions::default()).unwrap();
+            *slot.lock().unwrap() = Some(opened);
+        }
+    });
+    let second = Publisher::open_with_steps(&scratch.directory(), PublisherOptions::default(), false, steps);
+    assert!(matches!(second.map(drop), Err(ShmError::Busy { .. })));
+    third.lock().unwrap().as_mut().unwrap().publish(&view(1)).unwrap();
+}
+
+#[test]
 fn of_publishers_that_start_at_the_same_time_one_wins() {
     for _ in 0..20 {
         let scratch = Scratch::new();
@@ -210,6 +247,24 @@ fn after_a_clean_stop_readers_stay_and_find_the_successor() {
     assert_eq!(reader.refresh().unwrap(), Refresh::Switched(generation));
     assert_eq!(number_of(&reader.current()), 2);
     assert_eq!(reader.refresh().unwrap(), Refresh::Same);
+}
+
+#[test]
+fn a_publisher_whose_index_was_removed_gives_way_and_readers_follow() {
+    let scratch = Scratch::new();
+    let mut first = open(&scratch);
+    let before = first.publish(&view(1)).unwrap();
+    let reader = Reader::attach(&scratch.directory()).unwrap();
+    std::fs::remove_file(scratch.path().join("index")).unwrap();
+    let mut second = open(&scratch);
+    assert!(matches!(first.publish(&view(2)), Err(ShmError::Displaced { .. })));
+    assert_eq!(reader.refresh().unwrap(), Refresh::Same);
+    let after = second.publish(&view(3)).unwrap();
+    assert!(after > before);
+    assert!(matches!(first.close(), Err(ShmError::Displaced { .. })), "it removes nothing of the second's");
+    assert_eq!(reader.refresh().unwrap(), Refresh::Switched(after));
+    assert_eq!(number_of(&reader.current()), 3);
+    assert_eq!(number_of(&Reader::attach(&scratch.directory()).unwrap().current()), 3);
 }
 
 #[test]
@@ -296,7 +351,7 @@ fn a_line_that_was_overwritten_is_put_right_with_the_next_generation() {
     let load = scratch.path().join("load");
     let len = std::fs::metadata(&load).unwrap().len() as usize;
     let file = std::fs::OpenOptions::new().write(true).open(&load).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0xff; len - 64], 64).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0xff; len], 0).unwrap();
     let now = boottime_ms();
     {
         let config = reader.current();
@@ -304,7 +359,9 @@ fn a_line_that_was_overwritten_is_put_right_with_the_next_generation() {
         assert_eq!((slot.load(now), slot.retry(now)), (None, Retry::Ready));
         assert!(!slot.report(Load::default(), now));
     }
+    assert!(Reader::attach(&scratch.directory()).is_err(), "the board cannot be recognised");
     publisher.publish(&view(6)).unwrap();
+    Reader::attach(&scratch.directory()).unwrap();
     reader.refresh().unwrap();
     let config = reader.current();
     assert_eq!(number_of(&config), 6);

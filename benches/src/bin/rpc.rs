@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser};
 use ibp_benches::contest::{ContestPlan, Run, hold};
-use ibp_benches::load::{CallerPlan, run_caller};
 use ibp_benches::record::{Machine, Record, RpcLine};
+use ibp_benches::roles::{Role, SYSTEMS, system};
 use ibp_benches::scenario::{SCENARIOS, Scenario};
-use ibp_benches::server_process::{raise_descriptor_limit, serve};
-use ibp_benches::system::{Connections, ServerPlan, System};
-use ibp_benches::{Result, raw_echo, table};
+use ibp_benches::server_process::raise_descriptor_limit;
+use ibp_benches::system::System;
+use ibp_benches::{Result, table};
 
 /// Measures transactions beside a hand-written blocking echo, both in alternating runs.
 #[derive(Parser)]
@@ -20,41 +20,6 @@ struct Cli {
     role: Option<Role>,
     #[command(flatten)]
     options: Options,
-}
-
-#[derive(Subcommand)]
-enum Role {
-    /// Serves one system; the benchmark starts this itself.
-    #[command(hide = true)]
-    Serve(Serve),
-    /// Makes calls; the benchmark starts this itself.
-    #[command(hide = true)]
-    Call(Call),
-}
-
-#[derive(Args)]
-struct Serve {
-    system: String,
-    #[arg(long)]
-    workers: usize,
-    #[arg(long)]
-    short: bool,
-    #[arg(long)]
-    core: Option<usize>,
-}
-
-#[derive(Args)]
-struct Call {
-    system: String,
-    address: String,
-    #[arg(long)]
-    body: usize,
-    #[arg(long)]
-    seconds: f64,
-    #[arg(long)]
-    short: bool,
-    #[arg(long)]
-    core: Option<usize>,
 }
 
 #[derive(Args)]
@@ -97,8 +62,7 @@ struct Options {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.role {
-        Some(Role::Serve(serve)) => run_server(serve).map(|()| true),
-        Some(Role::Call(options)) => call(options).map(|()| true),
+        Some(role) => role.play().map(|()| true),
         None => run_benchmark(&cli.options),
     };
     match result {
@@ -109,35 +73,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn systems() -> [&'static dyn System; 1] {
-    [&raw_echo::RawEcho]
-}
-
-fn named(name: &str) -> Result<&'static dyn System> {
-    let system = systems().into_iter().find(|system| system.name() == name);
-    system.ok_or_else(|| format!("there is no system {name:?}").into())
-}
-
-fn connections(are_short: bool) -> Connections {
-    if are_short { Connections::Short } else { Connections::Long }
-}
-
-fn run_server(options: &Serve) -> Result<()> {
-    let connections = connections(options.short);
-    serve(named(&options.system)?, &ServerPlan { workers: options.workers, connections, core: options.core })
-}
-
-fn call(options: &Call) -> Result<()> {
-    let plan = CallerPlan {
-        address: &options.address,
-        connections: connections(options.short),
-        body: options.body,
-        duration: Duration::try_from_secs_f64(options.seconds)?,
-        core: options.core,
-    };
-    run_caller(named(&options.system)?, &plan)
 }
 
 /// Runs what was asked for; whether all targets were met.
@@ -194,15 +129,10 @@ fn chosen_scenarios(options: &Options) -> Vec<&'static Scenario> {
 }
 
 fn chosen_systems(options: &Options) -> Result<Vec<&'static dyn System>> {
-    let all = systems();
-    if let Some(unknown) = options.systems.iter().find(|name| all.iter().all(|system| system.name() != *name))
-    {
-        return Err(format!("there is no system {unknown:?}").into());
+    if options.systems.is_empty() {
+        return Ok(SYSTEMS.to_vec());
     }
-    let is_chosen = |system: &&dyn System| {
-        options.systems.is_empty() || options.systems.iter().any(|name| name == system.name())
-    };
-    Ok(all.into_iter().filter(is_chosen).collect())
+    options.systems.iter().map(|name| system(name)).collect()
 }
 
 fn progress(line: &RpcLine<'_>) -> String {

@@ -1,5 +1,8 @@
 //! A small server for tests, on real sockets: an honest one, and pieces for dishonest ones.
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
+
+pub mod process;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -373,6 +376,53 @@ pub fn nobody() -> Deaf {
         (u16::from_be(addr.sin_port), held)
     };
     Deaf { addr: ([127, 0, 0, 1], held.0).into(), _held: held.1 }
+}
+
+/// A listener whose queue is full: what a host looks like that drops packets.
+pub struct Full {
+    listener: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+impl Full {
+    pub fn addr(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+}
+
+pub fn full_listener() -> Full {
+    use std::os::fd::{AsRawFd, FromRawFd};
+    // SAFETY: plain system calls with values of the right types; the descriptor is fresh and owned from here on.
+    let listener = unsafe {
+        let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        assert!(fd >= 0);
+        let listener = TcpListener::from_raw_fd(fd);
+        let mut addr: libc::sockaddr_in = std::mem::zeroed();
+        addr.sin_family = libc::AF_INET as libc::sa_family_t;
+        addr.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
+        let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+        assert_eq!(libc::bind(listener.as_raw_fd(), (&raw const addr).cast(), length), 0);
+        assert_eq!(libc::listen(listener.as_raw_fd(), 0), 0);
+        listener
+    };
+    let addr = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    // Until a connection is not taken any more.
+    while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(300)) {
+        queued.push(stream);
+        assert!(queued.len() < 100, "the queue does not fill");
+    }
+    Full { listener, _queued: queued }
+}
+
+/// The first host that can be asked, in the order of the configuration: tests know then who is asked.
+#[derive(Debug)]
+pub struct InOrder;
+
+impl ibp_client::Balancer for InOrder {
+    fn choose(&self, hosts: &ibp_client::Hosts<'_>) -> Option<usize> {
+        (0..hosts.len()).find(|&number| hosts.candidate(number).is_some())
+    }
 }
 
 /// Waits for something that another thread or process does, for at most 20 s.

@@ -4,7 +4,8 @@ use super::layout::{ACCESS_OPEN, AppRecord, NodeRecord, Roles};
 use super::read::Image;
 
 impl Image<'_> {
-    /// Whether some project has the client, the server and the app in their roles; `true` if access is open to all.
+    /// Whether some project has the client, the server and the app in their roles; `true` if access is open
+    /// to all.
     pub fn permits(&self, client: &str, server: &str, app: &str) -> bool {
         let Some(header) = self.header() else { return false };
         if header.access == ACCESS_OPEN {

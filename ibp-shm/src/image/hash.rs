@@ -1,11 +1,12 @@
 //! The hash of names, and of whole segments.
 //!
-//! The bytes are taken 16 at a time as two little-endian words; each pair is mixed into the state by a full 64 x 64 bit
-//! multiplication whose halves are folded together (the construction of wyhash and its kin). The remaining 0 to 15 bytes
-//! follow as two words that may overlap, and the length last, which tells all of that apart.
+//! The bytes are taken 16 at a time as two little-endian words; each pair is mixed into the state by a full
+//! 64 x 64 bit multiplication whose halves are folded together (the construction of wyhash and its kin). The
+//! remaining 0 to 15 bytes follow as two words that may overlap, and the length last, which tells all of that
+//! apart.
 //!
-//! It is fast on short names and its collisions depend on the seed, which is what tables need. It is no cryptographic hash: it
-//! recognises damage, not intent.
+//! It is fast on short names and its collisions depend on the seed, which is what tables need. It is no
+//! cryptographic hash: it recognises damage, not intent.
 
 /// Seeds for digests that are compared across generations and versions of a segment: they never change.
 pub(crate) const DIRECTORY_SEED: u64 = 0x6962_7020_6469_7265;
@@ -37,7 +38,8 @@ fn mix(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// The last 0 to 15 bytes as two words, without a loop over bytes: overlapping reads, which the length tells apart.
+/// The last 0 to 15 bytes as two words, without a loop over bytes: overlapping reads, which the length tells
+/// apart.
 #[inline]
 fn tail(rest: &[u8]) -> (u64, u64) {
     if let (Some(first), Some(last)) = (rest.first_chunk::<8>(), rest.last_chunk::<8>()) {

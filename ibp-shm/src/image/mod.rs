@@ -1,7 +1,7 @@
 //! The configuration as bytes: how a view is laid out in a segment, and how a reader finds its way in it.
 //!
-//! Nothing here knows where the bytes lie. Every offset that is read from them is checked before it is used, so that damaged
-//! bytes lead to a miss or an error and never further.
+//! Nothing here knows where the bytes lie. Every offset that is read from them is checked before it is used,
+//! so that damaged bytes lead to a miss or an error and never further.
 
 mod access;
 mod build;

@@ -28,7 +28,8 @@ const NO_TEXT: &str = match "\0".split_at_checked(0) {
 };
 
 impl<'a> Image<'a> {
-    /// Checks a header in constant time: whether this is a complete segment of a generation that this version reads.
+    /// Checks a header in constant time: whether this is a complete segment of a generation that this version
+    /// reads.
     pub fn check_header(
         start: &[u8],
         generation: u64,
@@ -219,7 +220,8 @@ impl Header {
         ]
     }
 
-    /// Checks that the zones lie one after the other, aligned, within the segment, and that tables have a usable size.
+    /// Checks that the zones lie one after the other, aligned, within the segment, and that tables have a
+    /// usable size.
     fn check_zones(&self) -> Result<(), String> {
         let mut from = size_of::<Header>() as u64;
         for (name, zone, record) in self.zones() {

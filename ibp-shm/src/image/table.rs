@@ -19,7 +19,8 @@ pub(crate) struct Built {
     pub seed: u64,
 }
 
-/// Where the name with this hash has its first cell in a table of `count` cells (a power of two), and its tag.
+/// Where the name with this hash has its first cell in a table of `count` cells (a power of two), and its
+/// tag.
 #[inline]
 pub(crate) fn home(hash: u64, count: u32) -> (u32, u32) {
     (hash as u32 & (count - 1), (hash >> 32) as u32)

@@ -258,10 +258,10 @@ pub(super) fn next_frame(
             what: "it is compressed, which was not agreed",
         });
     }
-    // The length is within the limit by now, so the sum cannot overflow.
     match usize::try_from(header.length).ok().and_then(|length| rest.split_at_checked(length)) {
         Some((payload, _)) => Ok(Next::Frame { header, payload, used: HEADER_LEN + payload.len() }),
-        None => Ok(Next::More(HEADER_LEN as u64 + header.length)),
+        // A limit may be as large as its type: the sum must not overflow.
+        None => Ok(Next::More(header.length.saturating_add(HEADER_LEN as u64))),
     }
 }
 

@@ -8,6 +8,7 @@ mod changes;
 mod derive_view;
 mod entities;
 mod files;
+mod home;
 mod image;
 mod index;
 pub mod json;
@@ -29,6 +30,7 @@ use derive_view::{CONNECTING_TIMEOUT_SECONDS, MIN_COMPRESS_BYTES, RETRY_CONNECT_
 pub use changes::{Changes, Reason};
 pub use entities::{App, Host, Kv, Node, Project};
 pub use files::{ClusterFiles, ClusterTexts, Loaded};
+pub use home::{Home, Program};
 #[doc(hidden)]
 pub use image::fuzz_image;
 pub use json::{ConfigError, Diagnostic, Severity};

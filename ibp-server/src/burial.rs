@@ -111,7 +111,7 @@ fn settle_shared(
         return;
     }
     if act.step == Step::Untouched || word.claimed == State::Parting {
-        connections.park(id, word.claimed);
+        connections.give_back(id, word.claimed);
         return;
     }
     say_last_words(pool, act, descriptor, aborted);
@@ -160,16 +160,18 @@ fn rearm_if_parked(pool: &Pool, connections: &Connections<'_>, slot: usize, id: 
     }
     if pool.table.held(slot, id) == word.generation {
         connections.arm_again(id);
-    } else {
-        // This table never had it: it is claimed as a worker would, and given back.
-        let mut claiming = Connections::new(pool, slot);
-        if let Ok(Some((_, state))) = claiming.claim(id, |now| now == word) {
-            connections.park(id, state);
-        }
+        return;
+    }
+    // This table never had it: it is claimed as a worker would, and given back.
+    let mut claiming = Connections::new(pool, slot);
+    match claiming.claim(id, |now| now == word) {
+        Ok(Some((_, state))) => claiming.give_back(id, state),
+        Ok(None) => {}
+        Err(error) => tracing::error!(slot, connection = id, %error, "a connection cannot be given back"),
     }
 }
 
-/// Rows that the dead worker had reserved or claimed and did not come to serve.
+/// Rows that the dead worker had reserved or claimed and did not come to serve, or did not come to free.
 fn release_rows(pool: &Pool, connections: &Connections<'_>, slot: usize) {
     for id in 0..pool.table.len() {
         let word = pool.table.word(id);
@@ -179,10 +181,9 @@ fn release_rows(pool: &Pool, connections: &Connections<'_>, slot: usize) {
         match word.state {
             State::Reserved => pool.table.free(id),
             State::Busy if pool.table.held(slot, id) == word.generation => {
-                connections.park(id, word.claimed);
+                connections.give_back(id, word.claimed);
             }
             State::Busy => {
-                // Claimed, and not opened here yet.
                 pool.table.park(id, word.claimed);
                 rearm_if_parked(pool, connections, slot, id);
             }

@@ -32,7 +32,8 @@ impl<'p> Connections<'p> {
         self.slot as u16
     }
 
-    /// Makes a parked connection this slot's, and opens it here. `None`: somebody else was quicker.
+    /// Makes a parked connection this slot's, and opens it here. `None`: somebody else was quicker, or no process has
+    /// it any more.
     ///
     /// # Errors
     /// It cannot be opened here. It is parked and armed again, for another worker.
@@ -44,6 +45,12 @@ impl<'p> Connections<'p> {
         let Some(word) = self.pool.table.claim(id, self.owner(), wanted) else { return Ok(None) };
         match self.open(id, word.generation) {
             Ok(descriptor) => Ok(Some((descriptor, word.claimed))),
+            Err(error) if is_gone(&error) => {
+                tracing::warn!(connection = id, "a connection ended with the last process that had it");
+                self.release_spill(id);
+                self.pool.table.free(id);
+                Ok(None)
+            }
             Err(error) => {
                 self.park(id, word.claimed);
                 Err(error)
@@ -158,6 +165,12 @@ impl<'p> Connections<'p> {
         }
     }
 
+    /// Parks a row that this slot has and whose place in the ready set is not certain.
+    pub(crate) fn give_back(&self, id: u32, state: State) {
+        self.pool.table.park(id, state);
+        self.arm_again(id);
+    }
+
     /// Arms a parked row whose event was lost.
     pub(crate) fn arm_again(&self, id: u32) {
         let table = &self.pool.table;
@@ -241,6 +254,11 @@ fn interest_of(state: State) -> Interest {
         State::Writing | State::Queued => Interest::Output,
         _ => Interest::Input,
     }
+}
+
+/// Whether fetching a connection failed because nobody has it: no holder is known, or those that were are dead.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EBADF))
 }
 
 /// Writes GOODBYE as it must stand on a connection in this state.

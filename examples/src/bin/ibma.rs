@@ -17,8 +17,8 @@ use serde::Serialize;
 /// The agent of an IBP installation: publishes what this host's node may see of the cluster in shared memory.
 #[derive(Parser)]
 #[command(
+    name = "ibma",
     version,
-    about,
     after_help = "\
 Signals: TERM ends the agent and leaves what is published; USR1 opens the log files anew; USR2 ends the agent and \
 removes the segments.\n\

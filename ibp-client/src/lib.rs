@@ -26,3 +26,8 @@ pub use error::{Attempt, Error, Failure, Phase, State};
 pub use outcome::Outcome;
 pub use request::Request;
 pub use response::Response;
+
+/// The examples of the first page are compiled as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct FirstPage;

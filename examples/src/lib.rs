@@ -1,0 +1,2 @@
+//! What the example programs have in common.
+#![forbid(unsafe_code)]

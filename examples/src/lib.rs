@@ -1,2 +1,0 @@
-//! What the example programs have in common.
-#![forbid(unsafe_code)]

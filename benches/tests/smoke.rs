@@ -55,7 +55,10 @@ fn every_operation_gives_a_figure() {
 fn every_process_has_some_memory() {
     let figures = run(env!("CARGO_BIN_EXE_memory"), &["--json", "--forget", "--calls", "10"]);
     assert_eq!(figures.len(), 4);
-    assert!(figures.iter().all(|figure| figure["private_dirty_kib"].as_u64().unwrap() > 0), "{figures:?}");
+    // After so few calls a client need not have a page more than the program that it is compared with.
+    let whole = figures.iter().filter(|figure| figure["process"] != "client beyond it");
+    assert!(whole.clone().count() == 3, "{figures:?}");
+    assert!(whole.clone().all(|figure| figure["private_dirty_kib"].as_u64().unwrap() > 0), "{figures:?}");
 }
 
 #[test]

@@ -178,7 +178,7 @@ impl Failed {
     fn ask(&self, client: &Client) -> Event {
         let asked = Instant::now();
         let Ok(outcome) = client.outcome(&self.error) else { return Event::SaysNothing };
-        match outcome.what {
+        match outcome.outcome {
             Outcome::Ended(Execution::Executed(_)) => Event::SaysExecuted,
             Outcome::Ended(Execution::Aborted(_)) => Event::SaysAborted,
             Outcome::Ended(Execution::Rejected(_)) => Event::SaysRejected,

@@ -59,3 +59,8 @@ pub use manager::Summary;
 pub use platform::{Builder, Platform};
 pub use service::{Request, Response, Service};
 pub use settings::Settings;
+
+/// The examples of the first page are compiled as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct FirstPage;

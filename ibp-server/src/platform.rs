@@ -232,6 +232,7 @@ fn descriptors(wanted: Option<usize>) -> Result<(usize, i32), ServerError> {
         }
         Some(wanted) => wanted,
         None if current <= OTHER_DESCRIPTORS => {
+            let needed = OTHER_DESCRIPTORS + 1;
             return Err(ServerError::Descriptors { needed, connections: 1, allowed: current });
         }
         None => (current.min(needed) - OTHER_DESCRIPTORS) as usize,

@@ -93,6 +93,15 @@ fn an_app_that_runs_too_long_is_ended() {
     }
 }
 
+/// Tells the callers to stop when it is dropped.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Kills workers, the accepting one among them, under load of short and long connections. Each call must end in one
 /// of the ways that a client can tell apart; none may hang.
 fn killing_any_worker_a_thousand_times_hangs_nobody() {
@@ -135,6 +144,8 @@ fn killing_any_worker_a_thousand_times_hangs_nobody() {
                 }
             });
         }
+        // Also when an assertion below fails: the scope waits for the callers.
+        let _stop = StopAtEnd(&stop);
         let (_, keepers, _) = served.processes();
         let mut replaced = Duration::ZERO;
         for n in 0..kills {
@@ -147,7 +158,6 @@ fn killing_any_worker_a_thousand_times_hangs_nobody() {
             });
             replaced = replaced.max(died.elapsed());
         }
-        stop.store(true, Ordering::Relaxed);
         println!("{kills} workers killed; longest until the next was there: {replaced:?}");
     });
     println!(
@@ -298,6 +308,14 @@ fn a_stopped_worker_delays_nobody_else() {
         peer.ask("echo", b"x");
     }
     let (_, _, workers) = served.processes();
+    // Whoever is stopped with a connection in hand delays that one; here all are done with theirs.
+    until(Duration::from_secs(5), "all workers to wait", || {
+        let waits = |pid: &i32| {
+            let place = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+            place.contains("epoll") || place == "0"
+        };
+        workers.iter().all(waits).then_some(())
+    });
     kill(workers[0], Signal::STOP);
     for _ in 0..50 {
         for peer in &mut peers {

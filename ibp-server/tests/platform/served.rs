@@ -291,7 +291,6 @@ pub(crate) fn until<T>(longest: Duration, what: &str, mut ask: impl FnMut() -> O
 }
 
 /// How an exit status reads.
-#[allow(dead_code)]
 pub(crate) fn describe(status: ExitStatus) -> String {
     match status.signal() {
         Some(signal) => format!("signal {signal}"),

@@ -177,13 +177,13 @@ impl Failed {
     /// What the platform says of it now.
     fn ask(&self, client: &Client) -> Event {
         let asked = Instant::now();
-        let Ok(outcome) = client.outcome(&self.error) else { return Event::SaysNothing };
-        match outcome.outcome {
+        let Ok(report) = client.outcome(&self.error) else { return Event::SaysNothing };
+        match report.outcome {
             Outcome::Ended(Execution::Executed(_)) => Event::SaysExecuted,
             Outcome::Ended(Execution::Aborted(_)) => Event::SaysAborted,
             Outcome::Ended(Execution::Rejected(_)) => Event::SaysRejected,
             Outcome::Running => Event::SaysRunning,
-            Outcome::Unknown if asked - self.sent < outcome.memory => Event::SaysUnknown,
+            Outcome::Unknown if asked - self.sent < report.memory => Event::SaysUnknown,
             Outcome::Unknown => Event::SaysForgotten,
         }
     }

@@ -154,10 +154,10 @@ fn ask(arguments: &Arguments, id: TransactionId) -> Result<u8, Failure> {
     let mut status = SUSPICIOUS;
     for host in hosts {
         let (text, status_here, began_ago) = match client.ask_outcome(&arguments.node, host, id) {
-            Ok(outcome) => {
-                let known = outcome.what != Outcome::Unknown;
-                let began_ago = known.then_some(outcome.began_ago.as_secs_f64() * 1e3);
-                (outcome.what.to_string(), status_of_outcome(outcome.what), began_ago)
+            Ok(report) => {
+                let known = report.outcome != Outcome::Unknown;
+                let began_ago = known.then_some(report.began_ago.as_secs_f64() * 1e3);
+                (report.outcome.to_string(), status_of_outcome(report.outcome), began_ago)
             }
             Err(error) => (error.to_string(), SUSPICIOUS, None),
         };

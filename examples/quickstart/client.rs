@@ -11,11 +11,8 @@ use rustix::process::Signal;
 
 use crate::Result;
 use crate::journal::{Event, Journal, Record};
-use crate::kinds::{KINDS, Kind, SERVER_NODE};
+use crate::kinds::{KINDS, Kind, OVER_TCP, SERVER_NODE};
 use crate::process::die_with;
-
-/// Set in a record's kind if the client uses TCP even on this machine.
-pub const OVER_TCP: u8 = 0x80;
 
 /// How long a running transaction may go on until the platform says how it ended.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -6,9 +6,8 @@ use hdrhistogram::Histogram;
 use ibp_core::wire::TransactionId;
 
 use crate::Result;
-use crate::client::OVER_TCP;
 use crate::journal::{Event, Record};
-use crate::kinds::KINDS;
+use crate::kinds::{KINDS, OVER_TCP};
 
 /// What a run left behind.
 #[derive(Debug, Default)]

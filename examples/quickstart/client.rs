@@ -11,11 +11,8 @@ use rustix::process::Signal;
 
 use crate::Result;
 use crate::journal::{Event, Journal, Record};
-use crate::kinds::{KINDS, Kind, SERVER_NODE};
+use crate::kinds::{KINDS, Kind, OVER_TCP, SERVER_NODE};
 use crate::process::die_with;
-
-/// Set in a record's kind if the client uses TCP even on this machine.
-pub const OVER_TCP: u8 = 0x80;
 
 /// How long a running transaction may go on until the platform says how it ended.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -177,13 +174,13 @@ impl Failed {
     /// What the platform says of it now.
     fn ask(&self, client: &Client) -> Event {
         let asked = Instant::now();
-        let Ok(outcome) = client.outcome(&self.error) else { return Event::SaysNothing };
-        match outcome.outcome {
+        let Ok(report) = client.outcome(&self.error) else { return Event::SaysNothing };
+        match report.outcome {
             Outcome::Ended(Execution::Executed(_)) => Event::SaysExecuted,
             Outcome::Ended(Execution::Aborted(_)) => Event::SaysAborted,
             Outcome::Ended(Execution::Rejected(_)) => Event::SaysRejected,
             Outcome::Running => Event::SaysRunning,
-            Outcome::Unknown if asked - self.sent < outcome.memory => Event::SaysUnknown,
+            Outcome::Unknown if asked - self.sent < report.memory => Event::SaysUnknown,
             Outcome::Unknown => Event::SaysForgotten,
         }
     }

@@ -31,3 +31,6 @@ pub const KINDS: [Kind; 5] = [
     Kind { name: "long, 4 KiB", is_short: false, body: 4096, app: ECHO },
     Kind { name: "long, 128 B, app of 5 ms", is_short: false, body: 128, app: SLOW_ECHO },
 ];
+
+/// Set in the number of a transaction's kind if its client uses TCP even on this machine.
+pub const OVER_TCP: u8 = 0x80;

@@ -114,7 +114,7 @@ fn a_socket_of_another_user_is_not_trusted() {
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let server = Server::answering(answer);
     let path = directory.path().join(format!("ibas.{}.sock", server.addr));
-    let mut stranger = stranger(path.to_str().unwrap(), NOBODY);
+    let _stranger = stranger(path.to_str().unwrap(), NOBODY);
     support::eventually("the stranger's socket", || path.exists());
     let ask = || {
         let client = builder(&[server.addr]).unix_sockets_in(directory.path()).build().unwrap();
@@ -125,12 +125,20 @@ fn a_socket_of_another_user_is_not_trusted() {
     // The directory's owner is trusted, whoever it is.
     chown(directory.path(), Some(NOBODY), None).unwrap();
     assert_eq!(ask(), b"theirs");
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+}
+
+/// A helper that outlives no failed test.
+struct KilledAtEnd(std::process::Child);
+
+impl Drop for KilledAtEnd {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// This program again as another user, from a place where that user can run it.
-fn stranger(path: &str, uid: u32) -> std::process::Child {
+fn stranger(path: &str, uid: u32) -> KilledAtEnd {
     use std::os::unix::process::CommandExt;
     let scratch = std::env::temp_dir().join(format!("ibp-stranger-{}", std::process::id()));
     std::fs::copy(std::env::current_exe().unwrap(), &scratch).unwrap();
@@ -140,7 +148,7 @@ fn stranger(path: &str, uid: u32) -> std::process::Child {
     command
         .args(template.get_args())
         .envs(template.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let child = command.current_dir("/").uid(uid).gid(uid).spawn().unwrap();
+    let child = KilledAtEnd(command.current_dir("/").uid(uid).gid(uid).spawn().unwrap());
     support::eventually("the program is running", || std::fs::remove_file(&scratch).is_ok());
     child
 }

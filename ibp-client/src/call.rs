@@ -5,16 +5,16 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use ibp_core::wire::ib2::ResponseHead;
-use ibp_core::wire::{Execution, RejectReason, TransactionId};
-use ibp_shm::{Config, Host, Node, boottime_ms};
+use ibp_core::wire::{Execution, TransactionId};
+use ibp_shm::{Config, Node, boottime_ms};
 
-use crate::balance::{Hosts, choose};
 use crate::buffers::Buffers;
 use crate::cause::peer_text;
 use crate::client::Shared;
 use crate::error::short_name;
-use crate::link::{Answer, Broken, Link, Question, Subject};
-use crate::transport::{ConnectFailure, Deadline, Socket, connect_tcp, connect_unix};
+use crate::link::{Answer, Link, Question, Subject};
+use crate::reach::Linked;
+use crate::transport::Deadline;
 use crate::{Attempt, Cause, Error, Failure, Phase, State, names};
 
 /// What is called, with what, and how.
@@ -37,7 +37,7 @@ pub(crate) struct Call<'a> {
 #[derive(Default)]
 pub(crate) struct Line {
     pub(crate) link: Option<Link>,
-    number: usize,
+    pub(crate) number: usize,
 }
 
 impl Line {
@@ -65,27 +65,29 @@ pub(crate) struct Done {
     pub(crate) deadline: Deadline,
 }
 
-/// An attempt that failed.
-struct Failed {
-    state: State,
-    phase: Phase,
-    cause: Cause,
-    host: Option<SocketAddr>,
-    /// It was on a connection made for an earlier call: its host may be all right.
-    on_old_link: bool,
+/// One attempt: what it knows when it begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Try<'t> {
+    pub(crate) config: &'t Config,
+    pub(crate) call: &'t Call<'t>,
+    pub(crate) deadline: Deadline,
+    pub(crate) now: Instant,
+    /// The attempts before it.
+    pub(crate) tried: &'t [Attempt],
 }
 
-/// For how long others are preferred to a host that refused or gave no answer, by this process.
-const REFUSAL_REST_MS: u64 = 1_000;
-
-/// For how long a host is taken to have no Unix socket on this machine after none was found.
-const NO_UNIX_MS: u64 = 1_000;
+/// An attempt that failed.
+pub(crate) struct Failed {
+    pub(crate) state: State,
+    pub(crate) phase: Phase,
+    pub(crate) cause: Cause,
+    pub(crate) host: Option<SocketAddr>,
+    /// It was on a connection made for an earlier call: its host may be all right.
+    pub(crate) on_old_link: bool,
+}
 
 /// How long a short call waits for the server to close first when it was refused: another host may be waiting.
 const REFUSAL_END: Duration = Duration::from_millis(100);
-
-/// What a prober has beyond the time to connect, before another caller may try.
-const LEASE_MARGIN: Duration = Duration::from_millis(100);
 
 impl Shared {
     /// Makes a call. `line` goes in with the connection to be used, if any, and comes out with the one that is left.
@@ -93,16 +95,21 @@ impl Shared {
         let began = Instant::now();
         self.follow();
         let mut journey = Journey { call, began, tried: Vec::new() };
-        let timeout = match self.timeout_for(&self.reader.current(), call) {
+        let mut config = self.reader.current();
+        let timeout = match self.timeout_for(&config, call) {
             Ok(timeout) => timeout,
             Err(cause) => return Err(journey.end(Failed::choosing(cause))),
         };
         let deadline = Deadline::from(began, timeout);
+        let mut now = began;
         loop {
-            match self.attempt(call, deadline, line, &journey.tried) {
+            let at = Try { config: &config, call, deadline, now, tried: &journey.tried };
+            match self.attempt(&at, line) {
                 Ok(done) => return Ok(done),
                 Err(failed) => journey.go_on(failed, deadline)?,
             }
+            now = Instant::now();
+            config = self.reader.current();
         }
     }
 
@@ -110,12 +117,11 @@ impl Shared {
     pub(crate) fn connect(&self, call: &Call<'_>, line: &mut Line) -> Result<(), Error> {
         let mut journey = Journey { call, began: Instant::now(), tried: Vec::new() };
         self.follow();
-        let deadline = Deadline::after(call.timeout.unwrap_or(crate::DEFAULT_TIMEOUT));
+        let deadline = Deadline::from(journey.began, call.timeout.unwrap_or(crate::DEFAULT_TIMEOUT));
         loop {
             let config = self.reader.current();
-            let made = self.node_of(&config, call).and_then(|node| {
-                self.link_for(&config, node, call, deadline, line, &journey.tried).map(|_| ())
-            });
+            let at = Try { config: &config, call, deadline, now: Instant::now(), tried: &journey.tried };
+            let made = self.node_of(&at).and_then(|node| self.link_for(&at, node, line).map(|_| ()));
             match made {
                 Ok(()) => return Ok(()),
                 Err(failed) => journey.go_on(failed, deadline)?,
@@ -143,8 +149,9 @@ impl Shared {
         }
     }
 
-    fn node_of<'c>(&self, config: &'c Config, call: &Call<'_>) -> Result<Node<'c>, Failed> {
-        match config.node(call.node) {
+    fn node_of<'t>(&self, at: &Try<'t>) -> Result<Node<'t>, Failed> {
+        let call = at.call;
+        match at.config.node(call.node) {
             Some(node) if node.invalid() => Err(Failed::choosing(Cause::InvalidNode)),
             Some(node) => Ok(node),
             None if call.node.is_empty() => Err(Failed::choosing(Cause::NoDefaultNode)),
@@ -154,16 +161,12 @@ impl Shared {
     }
 
     /// Asks one host.
-    fn attempt(
-        &self,
-        call: &Call<'_>,
-        deadline: Deadline,
-        line: &mut Line,
-        tried: &[Attempt],
-    ) -> Result<Done, Failed> {
-        let config = self.reader.current();
-        let node = self.node_of(&config, call)?;
-        let Linked { link, host, on_old_link } = self.link_for(&config, node, call, deadline, line, tried)?;
+    fn attempt(&self, at: &Try<'_>, line: &mut Line) -> Result<Done, Failed> {
+        let Try { config, call, deadline, .. } = *at;
+        let node = self.node_of(at)?;
+        let Linked { link, host, on_old_link } = self.link_for(at, node, line)?;
+        // Connecting took its time.
+        let now = if on_old_link { at.now } else { Instant::now() };
         let slot = host.slot();
         let addr = host.addr();
         let failed = |state, phase, cause| Failed { state, phase, cause, host: Some(addr), on_old_link };
@@ -171,7 +174,7 @@ impl Shared {
             let length = call.body.len() as u64;
             return Err(failed(State::NotSent, Phase::Choosing, Cause::BodyTooLarge { length, limit }));
         }
-        let remaining_ms = deadline.remaining_ms();
+        let remaining_ms = deadline.remaining_ms_at(now);
         if remaining_ms == 0 {
             return Err(failed(State::NotSent, Phase::Choosing, Cause::Deadline(deadline.whole())));
         }
@@ -180,6 +183,7 @@ impl Shared {
             this_node: config.this_node(),
             subject: Subject::Request { node: call.node, app: call.app, body: call.body, remaining_ms },
             transaction: call.transaction.unwrap_or_default(),
+            now,
             deadline,
             limits: &self.settings.limits,
             last: call.last,
@@ -196,7 +200,7 @@ impl Shared {
             }
             Err(broken) => {
                 line.link = None;
-                self.note_break(&host, &broken, on_old_link, &config);
+                self.note_break(&host, &broken, on_old_link, config);
                 return Err(failed(broken.state, broken.phase, broken.cause));
             }
         };
@@ -225,211 +229,10 @@ impl Shared {
             self.buffers.give_back(std::mem::take(line).end(deadline.at_most(REFUSAL_END)));
         }
     }
-
-    /// The line's link if it can be used, else a new one to a host that is chosen.
-    fn link_for<'l, 'c>(
-        &self,
-        config: &Config,
-        node: Node<'c>,
-        call: &Call<'_>,
-        deadline: Deadline,
-        line: &'l mut Line,
-        tried: &[Attempt],
-    ) -> Result<Linked<'l, 'c>, Failed> {
-        let (number, host, on_old_link) = match self.usable(node, call, line, tried) {
-            Some((number, host)) => (number, host, true),
-            None => {
-                let (number, host, has_alternatives) = self.pick(config, node, call, tried)?;
-                line.link = Some(self.new_link(config, &host, call, deadline, has_alternatives)?);
-                (number, host, false)
-            }
-        };
-        line.number = number;
-        match &mut line.link {
-            Some(link) => Ok(Linked { link, host, on_old_link }),
-            // Both ways above leave one.
-            None => Err(Failed::choosing(Cause::UnknownHost)),
-        }
-    }
-
-    fn new_link(
-        &self,
-        config: &Config,
-        host: &Host<'_>,
-        call: &Call<'_>,
-        deadline: Deadline,
-        has_alternatives: bool,
-    ) -> Result<Link, Failed> {
-        let _counted = self.notes.count(host.slot().index());
-        let socket = self.connect_host(config, host, deadline, has_alternatives).map_err(|cause| Failed {
-            state: State::NotSent,
-            phase: Phase::Connecting,
-            cause,
-            host: Some(host.addr()),
-            on_old_link: false,
-        })?;
-        let link = Link::new(socket, host.addr(), self.buffers.take());
-        if !call.last {
-            link.send_at_once();
-        }
-        Ok(link)
-    }
-
-    /// The host of the line's link, if there is one and nothing speaks against using it.
-    fn usable<'c>(
-        &self,
-        node: Node<'c>,
-        call: &Call<'_>,
-        line: &mut Line,
-        tried: &[Attempt],
-    ) -> Option<(usize, Host<'c>)> {
-        let link = line.link.as_mut()?;
-        let addr = link.host();
-        if tried.iter().any(|attempt| attempt.excludes(addr)) || call.host.is_some_and(|host| host != addr) {
-            return None;
-        }
-        // Where it stood at the last call, or, after a change of the configuration, wherever it stands now.
-        let found = match node.host(line.number).filter(|host| host.addr() == addr) {
-            Some(host) => Some((line.number, host)),
-            None => node.hosts().enumerate().find(|(_, host)| host.addr() == addr),
-        };
-        let stale = match found {
-            Some((_, host)) if !host.invalid() => link.staleness(&self.settings.limits),
-            _ => Some(Cause::UnknownHost),
-        };
-        match stale {
-            None => found,
-            Some(cause) => {
-                tracing::debug!(host = %addr, %cause, "an idle connection has ended");
-                line.link = None;
-                None
-            }
-        }
-    }
-
-    /// Chooses a host to connect to: the one that the call insists on, or the balancer's.
-    fn pick<'c>(
-        &self,
-        config: &Config,
-        node: Node<'c>,
-        call: &Call<'_>,
-        tried: &[Attempt],
-    ) -> Result<(usize, Host<'c>, bool), Failed> {
-        if let Some(addr) = call.host {
-            return match node.hosts().enumerate().find(|(_, host)| host.addr() == addr && addr.port() != 0) {
-                Some((_, host)) if host.invalid() => Err(Failed::choosing(Cause::InvalidHost)),
-                Some((number, host)) => Ok((number, host, false)),
-                None => Err(Failed::choosing(Cause::UnknownHost)),
-            };
-        }
-        let hosts = Hosts::new(node, &self.notes, tried, boottime_ms(), self.settings.report_expiry);
-        let lease = self.connecting_timeout(config) + LEASE_MARGIN;
-        let choice = choose(&*self.settings.balancer, hosts, lease).map_err(Failed::choosing)?;
-        match node.host(choice.number) {
-            Some(host) => Ok((choice.number, host, choice.has_alternatives)),
-            // `choose` has seen it a moment ago, in the same generation.
-            None => Err(Failed::choosing(Cause::UnknownHost)),
-        }
-    }
-
-    /// Connects, over the Unix socket of the platform if it is on this machine.
-    ///
-    /// One host gets the connecting timeout, and while there are others not more than half of what is left.
-    fn connect_host(
-        &self,
-        config: &Config,
-        host: &Host<'_>,
-        deadline: Deadline,
-        has_alternatives: bool,
-    ) -> Result<Socket, Cause> {
-        let Some(remaining) = deadline.remaining() else { return Err(Cause::Deadline(deadline.whole())) };
-        let full = self.connecting_timeout(config);
-        let share = if has_alternatives { remaining / 2 } else { remaining };
-        let limit = full.min(share);
-        let (slot, addr) = (host.slot(), host.addr());
-        if let Some(trust) = &self.settings.unix
-            && self.notes.may_have_unix(slot.index(), boottime_ms())
-        {
-            if let Some(socket) = connect_unix(addr, trust, deadline.at_most(limit / 2)) {
-                slot.succeeded();
-                return Ok(socket);
-            }
-            self.notes.no_unix(slot.index(), boottime_ms() + NO_UNIX_MS);
-        }
-        match connect_tcp(addr, deadline.at_most(limit)) {
-            Ok(socket) => {
-                slot.succeeded();
-                Ok(socket)
-            }
-            Err(ConnectFailure::Local(error)) => Err(Cause::Local(error)),
-            Err(ConnectFailure::Host(error)) => {
-                self.rest(host, config);
-                Err(Cause::Connect(error))
-            }
-            Err(ConnectFailure::TimedOut) => {
-                if limit == full {
-                    self.rest(host, config);
-                } else {
-                    // It did not get the time that it is allowed: the whole machine need not know.
-                    let until = boottime_ms() + u64::from(config.retry_connect_ms());
-                    self.notes.refused(slot.index(), until);
-                }
-                Err(Cause::ConnectTimeout(limit))
-            }
-        }
-    }
-
-    /// How long one attempt to connect may take.
-    pub(crate) fn connecting_timeout(&self, config: &Config) -> Duration {
-        match config.connecting_timeout_ms() {
-            0 => Duration::MAX / 4,
-            ms => Duration::from_millis(ms.into()),
-        }
-    }
-
-    /// Lets a host rest, for every process of the machine.
-    fn rest(&self, host: &Host<'_>, config: &Config) {
-        host.slot().failed(boottime_ms(), config.retry_connect_ms().into());
-    }
-
-    /// A connection broke: what that says about the host.
-    fn note_break(&self, host: &Host<'_>, broken: &Broken, on_old_link: bool, config: &Config) {
-        match broken.cause {
-            // Whoever it is does not speak the protocol.
-            Cause::Protocol(_) => self.rest(host, config),
-            // An old connection may end for reasons that are none against a new one.
-            _ if on_old_link && broken.state == State::NotSent => {}
-            _ => self.prefer_others(host),
-        }
-    }
-
-    /// A host refused: what that says about it. It does not rest: a platform that ends may have a successor at once.
-    fn note_rejection(&self, host: &Host<'_>, reason: RejectReason) {
-        match reason {
-            RejectReason::Busy
-            | RejectReason::Draining
-            | RejectReason::UnknownApp
-            | RejectReason::WrongNode
-            | RejectReason::Unsupported => self.prefer_others(host),
-            // The request's fault.
-            _ => {}
-        }
-    }
-
-    fn prefer_others(&self, host: &Host<'_>) {
-        self.notes.refused(host.slot().index(), boottime_ms() + REFUSAL_REST_MS);
-    }
-}
-
-/// A link, and what it leads to.
-struct Linked<'l, 'c> {
-    link: &'l mut Link,
-    host: Host<'c>,
-    on_old_link: bool,
 }
 
 impl Failed {
-    fn choosing(cause: Cause) -> Self {
+    pub(crate) fn choosing(cause: Cause) -> Self {
         Failed { state: State::NotSent, phase: Phase::Choosing, cause, host: None, on_old_link: false }
     }
 }
@@ -481,10 +284,11 @@ impl Journey<'_> {
             tried: std::mem::take(&mut self.tried),
             began: self.began,
         };
-        // The text names node, host, phase and transaction.
+        // The text of the failure names node, app, host, phase and transaction.
         match state {
             State::NotSent => tracing::debug!(%failure, "not executed"),
-            _ => tracing::warn!(%failure, "suspicious"),
+            State::Suspicious => tracing::warn!(%failure, "suspicious, may have been executed"),
+            State::Responded => tracing::warn!(%failure, "executed, but what follows failed"),
         }
         Error::new(state, failure)
     }

@@ -11,7 +11,7 @@ use crate::balance::Notes;
 use crate::buffers::Pool;
 use crate::builder::Settings;
 use crate::transaction_ids::TransactionIds;
-use crate::{Cause, ClientBuilder, ConnectOptions, Connection, Error, Outcome, Request};
+use crate::{Cause, ClientBuilder, ConnectOptions, Connection, Error, OutcomeReport, Request};
 
 /// Asks nodes to run apps.
 ///
@@ -101,7 +101,7 @@ impl Client {
     /// # Errors
     /// [`Error::NotSent`] if there is nobody to ask, or no answer: asking changes nothing and may be repeated. The errors
     /// are about the question; its transaction stays what it was.
-    pub fn outcome(&self, error: &Error) -> Result<Outcome, Error> {
+    pub fn outcome(&self, error: &Error) -> Result<OutcomeReport, Error> {
         let failure = error.failure();
         let node = failure.map_or("", |failure| failure.node());
         match (error.host(), error.transaction()) {
@@ -119,7 +119,7 @@ impl Client {
         node: &str,
         host: SocketAddr,
         transaction: TransactionId,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<OutcomeReport, Error> {
         self.shared.ask_outcome(node, host, transaction)
     }
 
@@ -138,6 +138,7 @@ impl Client {
     /// A new transaction id, for a caller that notes it down before it sends (`.transaction(id)`).
     #[must_use]
     pub fn new_transaction(&self) -> TransactionId {
+        // In a forked child it draws new random bits first.
         self.shared.process();
         self.shared.ids.next()
     }

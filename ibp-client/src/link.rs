@@ -32,7 +32,8 @@ pub(crate) struct Link {
     not_taken: bool,
     /// Nothing can be asked any more: the server said goodbye, or a question was not sent whole.
     ended: bool,
-    last_used: Instant,
+    /// When the last question was asked.
+    last_asked: Instant,
 }
 
 /// What is asked, by when, and for whom.
@@ -41,6 +42,8 @@ pub(crate) struct Question<'a> {
     pub(crate) this_node: &'a str,
     pub(crate) subject: Subject<'a>,
     pub(crate) transaction: TransactionId,
+    /// What the clock says.
+    pub(crate) now: Instant,
     pub(crate) deadline: Deadline,
     pub(crate) limits: &'a Limits,
     /// No other question follows on this connection.
@@ -74,7 +77,7 @@ pub(crate) struct Broken {
 /// Bodies up to this many bytes are copied behind the head of the request: cheaper than a second piece.
 const COPIED_BODY: usize = 8 << 10;
 
-/// A link that was idle for longer than this is looked at before it is used: whether the server has closed it, or died.
+/// A link whose last question was asked longer ago than this is looked at before it is used: whether the server has closed it, or died.
 /// It costs a system call, which does not count at that pace.
 const IDLE: Duration = Duration::from_millis(10);
 
@@ -93,7 +96,7 @@ impl Link {
             number: 0,
             not_taken: false,
             ended: false,
-            last_used: Instant::now(),
+            last_asked: Instant::now(),
         }
     }
 
@@ -117,12 +120,12 @@ impl Link {
     }
 
     /// Why the link cannot be used for a question any more; `None` if nothing speaks against it. Nothing is under way.
-    pub(crate) fn staleness(&mut self, limits: &Limits) -> Option<Cause> {
+    pub(crate) fn staleness(&mut self, limits: &Limits, now: Instant) -> Option<Cause> {
         if self.ended || self.number == u32::MAX {
             return Some(Cause::Goodbye(GoodbyeReason::Recycled));
         }
         self.buffers.inbox.forget_used();
-        if self.number != 0 && self.last_used.elapsed() > IDLE {
+        if now.saturating_duration_since(self.last_asked) > IDLE {
             match self.socket.receive_now(self.buffers.inbox.make_room(0)) {
                 Ok(None) => {}
                 Ok(Some(0)) => return Some(Cause::Closed),
@@ -161,7 +164,6 @@ impl Link {
             self.ended = true;
         }
         self.buffers.outbox = outbox;
-        self.last_used = Instant::now();
         answer
     }
 
@@ -208,13 +210,17 @@ impl Link {
     }
 
     fn exchange(&mut self, question: &Question<'_>, flight: &mut Flight<'_>) -> Result<Answer, Cause> {
-        if let Some(early) = self.send(question, flight)? {
-            return Ok(early);
+        self.last_asked = question.now;
+        let mut now = question.now;
+        match self.send(question, flight)? {
+            Sent::AtOnce => {}
+            Sent::Waiting => now = Instant::now(),
+            Sent::AndAnswered(answer) => return Ok(answer),
         }
         let mut wanted = HEADER_LEN as u64;
         loop {
             let room = self.buffers.inbox.make_room(wanted);
-            match self.socket.receive(room, question.deadline) {
+            match self.socket.receive(room, question.deadline, now) {
                 Ok(0) => return Err(Cause::Closed),
                 Ok(_) => {}
                 Err(error) => return Err(failed(error, question)),
@@ -223,19 +229,21 @@ impl Link {
                 Heard::Answer(answer) => return Ok(answer),
                 Heard::More(more) => wanted = more,
             }
+            now = Instant::now();
         }
     }
 
     /// Sends a flight whole. A server that answers before it has everything, to refuse it, is listened to.
-    fn send(&mut self, question: &Question<'_>, flight: &mut Flight<'_>) -> Result<Option<Answer>, Cause> {
+    fn send(&mut self, question: &Question<'_>, flight: &mut Flight<'_>) -> Result<Sent, Cause> {
+        let mut sent = Sent::AtOnce;
         while !flight.is_sent() {
             let (head, body) = flight.rest();
             match self.socket.send(head, body) {
                 Ok(0) => match self.socket.wait_to_send(question.deadline) {
-                    Ok(Readiness::ToSend) => {}
+                    Ok(Readiness::ToSend) => sent = Sent::Waiting,
                     Ok(Readiness::ToReceive) => match self.listen(question)? {
-                        Listened::Answer(answer) => return Ok(Some(answer)),
-                        Listened::Nothing => {}
+                        Listened::Answer(answer) => return Ok(Sent::AndAnswered(answer)),
+                        Listened::Nothing => sent = Sent::Waiting,
                         Listened::End => return Err(Cause::Closed),
                     },
                     Err(error) => return Err(failed(error, question)),
@@ -244,7 +252,7 @@ impl Link {
                 // The server takes no more. It may have said why before.
                 Err(error) => {
                     return match self.listen(question) {
-                        Ok(Listened::Answer(answer)) => Ok(Some(answer)),
+                        Ok(Listened::Answer(answer)) => Ok(Sent::AndAnswered(answer)),
                         Ok(Listened::Nothing | Listened::End) => Err(Cause::Io(error)),
                         // A goodbye or an error of the peer says more than the broken pipe.
                         Err(cause @ (Cause::Goodbye(_) | Cause::Peer { .. })) => Err(cause),
@@ -253,7 +261,7 @@ impl Link {
                 }
             }
         }
-        Ok(None)
+        Ok(sent)
     }
 
     /// Takes in what is there already.
@@ -316,6 +324,14 @@ impl Link {
             }
         }
     }
+}
+
+enum Sent {
+    AtOnce,
+    /// And it took some time.
+    Waiting,
+    /// Not whole perhaps: the answer came before.
+    AndAnswered(Answer),
 }
 
 enum Heard {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ibp_core::wire::{self, TransactionId};
+use ibp_core::wire::{Outcome, TransactionId};
 
 use crate::client::Shared;
 use crate::error::short_name;
@@ -14,9 +14,9 @@ use crate::{Cause, Error, Failure, Phase, State};
 /// What a platform remembers of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Outcome {
+pub struct OutcomeReport {
     /// What became of it.
-    pub what: wire::Outcome,
+    pub outcome: Outcome,
     /// How long ago the app began; zero if nothing is known.
     pub began_ago: Duration,
     /// How far the platform's memory reaches back. Of a transaction that it does not know, and that was sent more recently
@@ -33,7 +33,7 @@ impl Shared {
         node: &str,
         host: SocketAddr,
         transaction: TransactionId,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<OutcomeReport, Error> {
         let began = Instant::now();
         let deadline = Deadline::from(began, TIMEOUT);
         self.outcome_from(host, transaction, deadline).map_err(|(phase, cause)| {
@@ -58,7 +58,7 @@ impl Shared {
         host: SocketAddr,
         transaction: TransactionId,
         deadline: Deadline,
-    ) -> Result<Outcome, (Phase, Cause)> {
+    ) -> Result<OutcomeReport, (Phase, Cause)> {
         self.follow();
         let config = self.reader.current();
         let limit = self.connecting_timeout(&config);
@@ -80,6 +80,7 @@ impl Shared {
             this_node: config.this_node(),
             subject: Subject::Outcome,
             transaction,
+            now: Instant::now(),
             deadline,
             limits: &self.settings.limits,
             last: true,
@@ -87,8 +88,8 @@ impl Shared {
         let answer = link.ask(&question).map_err(|broken| (broken.phase, broken.cause))?;
         self.buffers.give_back(link.finish(deadline));
         match answer {
-            Answer::Outcome(answer) => Ok(Outcome {
-                what: answer.outcome,
+            Answer::Outcome(answer) => Ok(OutcomeReport {
+                outcome: answer.outcome,
                 began_ago: Duration::from_millis(answer.age_ms),
                 memory: Duration::from_millis(answer.horizon_ms),
             }),

@@ -70,7 +70,10 @@ fn a_silent_peer_does_not_hold_a_call() {
         let deadline = Duration::from_millis(ms);
         let error =
             ends_in_time(deadline, || client.request("NODE", "echo").timeout(deadline).send().unwrap_err());
-        assert_eq!((error.state(), error.phase()), (State::Suspicious, Some(Phase::Waiting)), "{error}");
+        // On a busy machine a deadline that short may be over before anything was sent.
+        let sent = error.phase() >= Some(Phase::Sending);
+        assert_eq!(error.state() == State::Suspicious, sent, "{error}");
+        assert!(sent || ms < 300, "{error}");
     }
 }
 

@@ -122,29 +122,37 @@ fn calls_survive_signals() {
 /// Rust programs ignore SIGPIPE; a C program does not, and must not be ended by it.
 #[test]
 fn a_broken_connection_raises_no_sigpipe() {
-    if let Some(addr) = role("sigpipe") {
+    if let Some(argument) = role("sigpipe") {
         // SAFETY: the default action is what a C program has.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-        let client = client(&[addr.parse().unwrap()]);
+        let (addr, directory) = argument.split_once(' ').unwrap();
+        let addr = addr.parse().unwrap();
         let large = vec![1; 4 << 20];
-        for _ in 0..20 {
-            client.request("NODE", "echo").body(&large).host(addr.parse().unwrap()).send().unwrap_err();
-            let mut connection = client.connection("NODE").host(addr.parse().unwrap()).connect().unwrap();
-            connection.call("echo", &large).unwrap_err();
-            connection.call("echo", b"small").unwrap_err();
+        for client in [client(&[addr]), builder(&[addr]).unix_sockets_in(directory).build().unwrap()] {
+            for _ in 0..50 {
+                client.request("NODE", "echo").body(&large).host(addr).send().unwrap_err();
+                let mut connection = client.connection("NODE").host(addr).connect().unwrap();
+                // The server closes meanwhile, in most rounds before this is sent.
+                std::thread::sleep(Duration::from_millis(1));
+                connection.call("echo", b"small").unwrap_err();
+            }
         }
         return;
     }
     if is_helper() {
         return;
     }
+    let directory = tempfile::tempdir().unwrap();
     let server = Server::treating(|stream| {
         let _ = stream.read(&mut [0; 100]);
     });
-    let output =
-        again("a_broken_connection_raises_no_sigpipe", "sigpipe", &server.addr.to_string()).output().unwrap();
+    let path = directory.path().join(format!("ibas.{}.sock", server.addr));
+    let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let argument = format!("{} {}", server.addr, directory.path().display());
+    let output = again("a_broken_connection_raises_no_sigpipe", "sigpipe", &argument).output().unwrap();
     assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
-    assert!(server.accepted() >= 40);
+    assert!(server.accepted() >= 100);
 }
 
 fn view(hosts: &[SocketAddr], connecting_ms: u32, retry_ms: u32) -> View {
@@ -190,6 +198,8 @@ fn after_its_rest_exactly_one_caller_of_the_machine_probes_a_host() {
                         if began.elapsed() >= Duration::from_millis(u64::from(CONNECTING_MS) * 9 / 10) {
                             println!("waited {:?}", began.elapsed());
                         }
+                        // Leaves the machine some air: what is counted is who waits long.
+                        std::thread::sleep(Duration::from_micros(300));
                     }
                 });
             }
@@ -238,6 +248,13 @@ fn private_dirty() -> usize {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// A line of this process's `/proc/self/status`, in KiB.
+fn status(name: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 #[test]
 fn a_client_adds_at_most_two_mebibytes() {
     let test = "a_client_adds_at_most_two_mebibytes";
@@ -281,19 +298,15 @@ fn a_declared_length_gets_no_memory() {
     let test = "a_declared_length_gets_no_memory";
     if let Some(addr) = role("declared") {
         let client = client(&[addr.parse().unwrap()]);
-        let before = private_dirty();
+        let before = status("VmSize:");
         for _ in 0..5 {
             let error =
                 client.request("NODE", "echo").timeout(Duration::from_millis(200)).send().unwrap_err();
             assert_eq!(error.state(), State::Suspicious, "{error}");
         }
-        let peak = std::fs::read_to_string("/proc/self/status").unwrap();
-        let peak = peak.lines().find(|line| line.starts_with("VmHWM:")).unwrap().to_owned();
-        let grown = private_dirty().saturating_sub(before);
-        println!("grown by {grown} KiB, {peak}");
-        assert!(grown < 4096, "grown by {grown} KiB");
-        let peak: usize = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
-        assert!(peak < 40 << 10, "peak {peak} KiB");
+        let grown = status("VmPeak:").saturating_sub(before);
+        println!("grown by {grown} KiB at most");
+        assert!(grown < 8 << 10, "grown by {grown} KiB");
         return;
     }
     if is_helper() {

@@ -506,7 +506,7 @@ fn outcomes_can_be_asked_for() {
     let client = builder(&[server.addr]).build().unwrap();
     let error = client.request("NODE", "echo").send().unwrap_err();
     let outcome = client.outcome(&error).unwrap();
-    assert_eq!(outcome.what, ibp_core::wire::Outcome::Ended(Execution::Executed(7)));
+    assert_eq!(outcome.outcome, ibp_core::wire::Outcome::Ended(Execution::Executed(7)));
     assert_eq!((outcome.began_ago, outcome.memory), (Duration::from_millis(40), Duration::from_secs(60)));
     assert!(client.ask_outcome("NODE", server.addr, TransactionId([1; 16])).is_ok());
 

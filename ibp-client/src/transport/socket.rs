@@ -1,5 +1,5 @@
 use std::io::{self, IoSlice};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -105,14 +105,20 @@ impl Socket {
         }
     }
 
-    /// Receives into the spare capacity of `buffer`, which must not be zero; 0 is the end of the stream.
+    /// Receives into the spare capacity of `buffer`, which must not be zero; 0 is the end of the stream. `now` is what the
+    /// clock said lately: reading it once more for each call would cost more than the few microseconds are worth.
     ///
     /// # Errors
     /// `TimedOut` when the deadline is over, else what broke the connection.
-    pub(crate) fn receive(&mut self, buffer: &mut Vec<u8>, deadline: Deadline) -> io::Result<usize> {
+    pub(crate) fn receive(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        deadline: Deadline,
+        mut now: Instant,
+    ) -> io::Result<usize> {
         let mut set_anew = false;
         loop {
-            let remaining = deadline.remaining().ok_or(io::ErrorKind::TimedOut)?;
+            let remaining = deadline.remaining_at(now).ok_or(io::ErrorKind::TimedOut)?;
             // A shorter timeout may stay: at worst the call wakes up early, once.
             let fits = self.receive_timeout.is_some_and(|set| set <= remaining + SLACK);
             if set_anew || !fits {
@@ -125,6 +131,7 @@ impl Socket {
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
+            now = Instant::now();
         }
     }
 

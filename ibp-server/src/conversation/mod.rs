@@ -3,6 +3,10 @@
 //! A visit never waits. What is missing of a frame, and what the peer does not take of an answer, is kept
 //! ([`Conversation::keep`]), and whichever worker is woken next goes on with it.
 
+mod input;
+mod linger;
+mod pieces;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -19,25 +23,18 @@ use crate::service::{self, Response, Service};
 use crate::shared::board::{Call, Row, Step};
 use crate::shared::control::{Count, Stage};
 use crate::shared::name::Name;
-use crate::shared::spill::Direction;
-use crate::shared::table::{Saved, Sending, State, Waiting};
+use crate::shared::table::{Saved, State};
 use crate::sys::descriptor::Descriptor;
 use crate::worker::Exit;
+
+use self::input::{BUFFER, BUFFER_KEPT, Input};
+use self::linger::Linger;
 
 /// Requests of one connection answered in a row, before others get their turn.
 const REQUESTS_IN_A_ROW: usize = 8;
 
 /// The same while the worker lingers on a connection that always asks again at once.
 const LINGERED_IN_A_ROW: usize = 64;
-
-/// What the buffers hold without growing, and what they keep.
-const BUFFER: usize = 64 << 10;
-
-/// Buffers beyond this are given back after a visit.
-const BUFFER_KEPT: usize = 1 << 20;
-
-/// Input that is longer than this is gathered in the spill, not in memory, while its rest is awaited.
-const GATHERED_IN_MEMORY: u32 = 64 << 10;
 
 /// A connection while a worker has it.
 pub(crate) struct Live {
@@ -70,107 +67,9 @@ pub(crate) struct Conversation<'p> {
     exit: Option<Exit>,
 }
 
-/// Whether it pays to let others run for a moment after an answer and look for the next request, before the
-/// connection is given back: where client and worker share a core, the client has asked again by then, and four
-/// system calls become three without anybody having slept. Where it has not, the look was in vain, and is tried more
-/// and more rarely.
-struct Linger {
-    /// Answers to let pass before the next try.
-    pass: u32,
-    /// How many to let pass after the next try in vain.
-    penalty: u32,
-    /// Tries in a row that found a request.
-    found: u32,
-}
-
-impl Linger {
-    const LONGEST_PENALTY: u32 = 4_096;
-    /// So many in a row are no chance.
-    const PROOF: u32 = 64;
-
-    fn new() -> Self {
-        Self { pass: 0, penalty: 1, found: 0 }
-    }
-
-    fn is_worth_it(&mut self) -> bool {
-        if self.pass == 0 {
-            return true;
-        }
-        self.pass -= 1;
-        false
-    }
-
-    fn learn(&mut self, found: bool) {
-        if found {
-            self.found += 1;
-            if self.found >= Self::PROOF {
-                self.penalty = 1;
-            }
-        } else {
-            self.found = 0;
-            self.pass = self.penalty;
-            self.penalty = (self.penalty * 4).min(Self::LONGEST_PENALTY);
-        }
-    }
-}
-
-/// What was received. `bytes` is all usable room; `start..end` was received and not used up yet.
-struct Input {
-    bytes: Vec<u8>,
-    start: usize,
-    end: usize,
-    /// How much of it, from `start`, lies in the spill already.
-    spilled: usize,
-    /// How many bytes from `start` make the next frame whole.
-    need: u64,
-    /// A long frame is being gathered in the spill: nothing of it is here.
-    gathering: bool,
-}
-
-impl Input {
-    fn empty(&mut self) {
-        (self.start, self.end, self.spilled, self.need, self.gathering) = (0, 0, 0, 0, false);
-        if self.bytes.len() > BUFFER_KEPT {
-            self.bytes = vec![0; BUFFER];
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.end - self.start
-    }
-
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
-    }
-
-    fn use_up(&mut self, used: usize) {
-        if used == 0 {
-            return;
-        }
-        self.start += used;
-        // What is left lies elsewhere in the spill than it has to: it is written again.
-        self.spilled = 0;
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        }
-    }
-
-    /// Makes room behind what is there: at least something, and more as more came, so that what a peer declares
-    /// costs nothing before it sends it.
-    fn make_room(&mut self) {
-        if self.start > 0 {
-            self.bytes.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.len());
-        }
-        if self.end == self.bytes.len() {
-            self.bytes.resize(self.bytes.len() * 2, 0);
-        }
-    }
-}
-
 impl<'p> Conversation<'p> {
     pub(crate) fn new(pool: &'p Pool, slot: usize) -> Self {
-        let input = Input { bytes: vec![0; BUFFER], start: 0, end: 0, spilled: 0, need: 0, gathering: false };
+        let input = Input::new();
         let output = Vec::with_capacity(BUFFER);
         Self {
             pool,
@@ -289,142 +188,6 @@ impl<'p> Conversation<'p> {
                 }
             }
         }
-    }
-
-    /// Sends what the last visit could not; `None` when it is all sent and there may be input.
-    fn go_on_sending(&mut self, live: &mut Live) -> Option<Verdict> {
-        let Sending { total, sent } = live.saved.output;
-        let id = live.id.filter(|_| total > 0)?;
-        self.row.set_step(Step::Answering);
-        let mut left = (total - sent.min(total)) as usize;
-        let mut at = u64::from(sent);
-        while left > 0 {
-            self.output.resize(left.min(BUFFER), 0);
-            if let Err(error) = self.pool.spill.read(id, Direction::Output, at, &mut self.output) {
-                tracing::error!(connection = id, %error, "an answer that was kept cannot be read");
-                return Some(Verdict::Close);
-            }
-            match live.descriptor.send(&self.output) {
-                Ok(length) => {
-                    at += length as u64;
-                    left -= length;
-                    live.saved.output.sent = at as u32;
-                }
-                Err(Errno::AGAIN) => {
-                    self.output.clear();
-                    return Some(Verdict::Park(State::Writing));
-                }
-                Err(_) => return Some(Verdict::Close),
-            }
-        }
-        self.output.clear();
-        self.forget(id, Direction::Output, total);
-        live.saved.output = Sending::default();
-        live.saved.since_ms = 0;
-        (live.saved.session.phase() == ServerPhase::Last).then_some(Verdict::Close)
-    }
-
-    /// Loads the input that earlier visits kept; a long frame is gathered in the spill until it is whole.
-    fn go_on_receiving(&mut self, live: &mut Live) -> Option<Verdict> {
-        let Waiting { have, need } = live.saved.input;
-        let id = live.id.filter(|_| have > 0)?;
-        let whole = if need > GATHERED_IN_MEMORY && have < need {
-            match self.gather(live, id) {
-                Ok(whole) => whole,
-                Err(verdict) => return Some(verdict),
-            }
-        } else {
-            have
-        };
-        let length = whole as usize;
-        if self.input.bytes.len() < length {
-            self.input.bytes.resize(length, 0);
-        }
-        if let Err(error) = self.pool.spill.read(id, Direction::Input, 0, &mut self.input.bytes[..length]) {
-            tracing::error!(connection = id, %error, "input that was kept cannot be read");
-            return Some(Verdict::Close);
-        }
-        (self.input.end, self.input.spilled) = (length, length);
-        None
-    }
-
-    /// Receives into the spill until the frame is whole; its length then.
-    fn gather(&mut self, live: &mut Live, id: u32) -> Result<u32, Verdict> {
-        let Waiting { mut have, need } = live.saved.input;
-        while have < need {
-            let room = (need - have).min(self.input.bytes.len() as u32) as usize;
-            match live.descriptor.receive(&mut self.input.bytes[..room]) {
-                Ok(0) => return Err(Verdict::Close),
-                Ok(length) => {
-                    if !self.put_by(id, Direction::Input, u64::from(have), &self.input.bytes[..length]) {
-                        return Err(self.say_full(live));
-                    }
-                    have += length as u32;
-                    live.saved.input.have = have;
-                }
-                Err(Errno::AGAIN) => {
-                    self.input.gathering = true;
-                    return Err(Verdict::Park(State::Idle));
-                }
-                Err(_) => return Err(Verdict::Close),
-            }
-        }
-        Ok(have)
-    }
-
-    /// Keeps what a parked connection cannot lose: input that is not whole, answers that were not taken. False when
-    /// there is no room for it.
-    pub(crate) fn keep(&mut self, id: u32, saved: &mut Saved) -> bool {
-        if self.sent < self.output.len() {
-            let left = &self.output[self.sent..];
-            if !self.put_by(id, Direction::Output, 0, left) {
-                return false;
-            }
-            saved.output = Sending { total: left.len() as u32, sent: 0 };
-        }
-        let rest = self.input.rest();
-        let before = saved.input.have;
-        if rest.is_empty() {
-            // A long frame that is being gathered was put by already.
-            if before > 0 && !self.input.gathering {
-                self.forget(id, Direction::Input, before);
-                saved.input = Waiting::default();
-            }
-            return true;
-        }
-        if self.input.spilled == 0 && before > 0 {
-            self.forget(id, Direction::Input, before);
-        }
-        let known = self.input.spilled.min(rest.len());
-        if !self.put_by(id, Direction::Input, known as u64, &rest[known..]) {
-            return false;
-        }
-        let need = u32::try_from(self.input.need).unwrap_or(u32::MAX);
-        saved.input = Waiting { have: rest.len() as u32, need };
-        true
-    }
-
-    fn put_by(&self, id: u32, direction: Direction, at: u64, bytes: &[u8]) -> bool {
-        let length = bytes.len() as u64;
-        if length == 0 {
-            return true;
-        }
-        if !self.pool.control.reserve_spill(length, self.pool.settings.spill_quota) {
-            return false;
-        }
-        match self.pool.spill.write(id, direction, at, bytes) {
-            Ok(()) => true,
-            Err(error) => {
-                self.pool.control.release_spill(length);
-                tracing::error!(connection = id, %error, "cannot keep a request or an answer that is in pieces");
-                false
-            }
-        }
-    }
-
-    fn forget(&self, id: u32, direction: Direction, length: u32) {
-        self.pool.spill.discard(id, direction, u64::from(length));
-        self.pool.control.release_spill(u64::from(length));
     }
 
     /// Sends all output; false when the peer did not take all of it.

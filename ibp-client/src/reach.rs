@@ -168,8 +168,6 @@ impl Shared {
     /// A connection broke: what that says about the host.
     pub(crate) fn note_break(&self, host: &Host<'_>, broken: &Broken, on_old_link: bool, config: &Config) {
         match broken.cause {
-            // Whoever it is does not speak the protocol.
-            Cause::Protocol(_) => self.rest(host, config),
             // An old connection may end for reasons that are none against a new one.
             _ if on_old_link && broken.state == State::NotSent => {}
             _ => self.prefer_others(host),

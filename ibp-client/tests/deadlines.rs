@@ -219,3 +219,23 @@ fn a_deadline_that_is_over_sends_nothing() {
     assert_eq!((error.state(), error.number()), (State::NotSent, 30), "{error}");
     assert_eq!(server.requests(), 0);
 }
+
+/// The kernel's timeouts of sockets ring late by up to an eighth: it takes seconds to be seen.
+#[test]
+fn a_long_deadline_is_kept_as_closely() {
+    let server = Server::treating(await_end);
+    let full = full_listener();
+    std::thread::scope(|scope| {
+        for ms in [2_300, 3_000, 5_000] {
+            for addr in [server.addr, full.addr()] {
+                scope.spawn(move || {
+                    let client = builder(&[addr]).build().unwrap();
+                    let deadline = Duration::from_millis(ms);
+                    ends_in_time(deadline, || {
+                        client.request("NODE", "echo").timeout(deadline).send().unwrap_err()
+                    });
+                });
+            }
+        }
+    });
+}

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_error};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, addr::SocketAddrArg, connect, socket_with};
 
+use super::socket::coarse;
 use super::{Deadline, Socket};
 
 /// Why there is no connection.
@@ -36,11 +37,12 @@ pub(super) fn open(
     let fd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(|error| ConnectFailure::Local(error.into()))?;
     let remaining = deadline.remaining().ok_or(ConnectFailure::TimedOut)?;
-    set_socket_timeout(&fd, Timeout::Send, Some(remaining))
+    set_socket_timeout(&fd, Timeout::Send, Some(coarse(remaining)))
         .map_err(|error| ConnectFailure::Local(error.into()))?;
     match connect(&fd, to) {
         Ok(()) => Ok(fd),
-        // A signal came, connecting goes on without us (connect(2), EINTR); or, with INPROGRESS, the time was over.
+        // A signal came, connecting goes on without us (connect(2), EINTR); or, with INPROGRESS, most of the time
+        // is over: the rest is waited for more precisely.
         Err(Errno::INTR | Errno::INPROGRESS) => await_connected(&fd, deadline).map(|()| fd),
         // A Unix socket whose queue stayed full all the time.
         Err(Errno::AGAIN) => Err(ConnectFailure::TimedOut),

@@ -28,8 +28,14 @@ pub(crate) enum Readiness {
     ToReceive,
 }
 
-/// `SO_RCVTIMEO` may be this much longer than the time that is left before it is worth a system call to set it.
+/// `SO_RCVTIMEO` may be this much longer than it should be before it is worth a system call to set it.
 const SLACK: Duration = Duration::from_millis(10);
+
+/// What a socket's timeout is set to for that much time. The kernel keeps it on its timer wheel, which may ring late by an
+/// eighth of the whole (1 s at 8 s); what is left then is waited for with `poll`, whose clock is precise.
+pub(super) fn coarse(remaining: Duration) -> Duration {
+    (remaining - remaining / 8).max(Duration::from_millis(1))
+}
 
 impl Socket {
     pub(super) fn tcp(fd: OwnedFd) -> Self {
@@ -116,18 +122,21 @@ impl Socket {
         deadline: Deadline,
         mut now: Instant,
     ) -> io::Result<usize> {
-        let mut set_anew = false;
         loop {
             let remaining = deadline.remaining_at(now).ok_or(io::ErrorKind::TimedOut)?;
+            let most = coarse(remaining);
             // A shorter timeout may stay: at worst the call wakes up early, once.
-            let fits = self.receive_timeout.is_some_and(|set| set <= remaining + SLACK);
-            if set_anew || !fits {
-                set_socket_timeout(&self.fd, Timeout::Recv, Some(remaining))?;
-                self.receive_timeout = Some(remaining);
+            let fits = self.receive_timeout.is_some_and(|set| set <= most + SLACK);
+            if !fits {
+                set_socket_timeout(&self.fd, Timeout::Recv, Some(most))?;
+                self.receive_timeout = Some(most);
             }
             match recv(&self.fd, spare_capacity(buffer), RecvFlags::empty()) {
                 Ok((count, _)) => return Ok(count),
-                Err(Errno::AGAIN) => set_anew = true,
+                // The rest is waited for with a precise clock.
+                Err(Errno::AGAIN) => {
+                    self.wait_for(PollFlags::IN, deadline)?;
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -24,3 +24,8 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A result whose error is a message for whoever runs the benchmark.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// The examples of the repository's first page are compiled as documentation tests here, where client and server meet.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct FirstPage;

@@ -144,3 +144,8 @@ pub use ibp_shm::{Reported, ShmError};
 pub use outcome::OutcomeReport;
 pub use request::Request;
 pub use response::Response;
+
+/// The examples of the first page are compiled as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct FirstPage;

@@ -115,7 +115,8 @@ fn a_socket_of_another_user_is_not_trusted() {
     let server = Server::answering(answer);
     let path = directory.path().join(format!("ibas.{}.sock", server.addr));
     let _stranger = stranger(path.to_str().unwrap(), NOBODY);
-    support::eventually("the stranger's socket", || path.exists());
+    // Its path is there before it listens.
+    support::eventually("the stranger's socket", || std::os::unix::net::UnixStream::connect(&path).is_ok());
     let ask = || {
         let client = builder(&[server.addr]).unix_sockets_in(directory.path()).build().unwrap();
         client.request("NODE", "echo").body("mine").send().unwrap().into_vec()
@@ -127,18 +128,19 @@ fn a_socket_of_another_user_is_not_trusted() {
     assert_eq!(ask(), b"theirs");
 }
 
-/// A helper that outlives no failed test.
-struct KilledAtEnd(std::process::Child);
+/// A process that ends with the test, also with one that fails.
+struct Stranger(std::process::Child);
 
-impl Drop for KilledAtEnd {
+impl Drop for Stranger {
     fn drop(&mut self) {
+        // Errors mean that it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 /// This program again as another user, from a place where that user can run it.
-fn stranger(path: &str, uid: u32) -> KilledAtEnd {
+fn stranger(path: &str, uid: u32) -> Stranger {
     use std::os::unix::process::CommandExt;
     let scratch = std::env::temp_dir().join(format!("ibp-stranger-{}", std::process::id()));
     std::fs::copy(std::env::current_exe().unwrap(), &scratch).unwrap();
@@ -148,9 +150,9 @@ fn stranger(path: &str, uid: u32) -> KilledAtEnd {
     command
         .args(template.get_args())
         .envs(template.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let child = KilledAtEnd(command.current_dir("/").uid(uid).gid(uid).spawn().unwrap());
+    let stranger = Stranger(command.current_dir("/").uid(uid).gid(uid).spawn().unwrap());
     support::eventually("the program is running", || std::fs::remove_file(&scratch).is_ok());
-    child
+    stranger
 }
 
 #[test]

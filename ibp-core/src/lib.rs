@@ -12,3 +12,8 @@ pub mod wire;
 mod load;
 
 pub use load::Load;
+
+/// The examples of the first page are compiled as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct FirstPage;

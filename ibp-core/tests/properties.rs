@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use ibp_core::config::{
-    Access, App, Changes, Host, Kv, Model, ModelBuilder, Name, Node, Pair, PairKey, Project, Secret, View,
-    ViewApp, ViewHost, ViewKv, ViewNode, ViewProject,
+    Access, App, Changes, ClusterFiles, Host, Kv, Model, ModelBuilder, Name, Node, Pair, PairKey, Project,
+    Secret, View, ViewApp, ViewHost, ViewKv, ViewNode, ViewProject,
 };
 use proptest::prelude::*;
 
@@ -256,5 +256,42 @@ proptest! {
         let turned = Drawn { turned: !drawn.turned, ..drawn.clone() };
         // Hosts keep their order: it is part of what a view says.
         prop_assert!(Changes::between(&drawn.model(), &turned.model()).is_empty());
+    }
+}
+
+proptest! {
+    // Fewer: every case waits for the disk some times.
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_saved_is_read((old, new) in changed()) {
+        let directory = tempfile::tempdir().unwrap();
+        let files = ClusterFiles::in_directories(directory.path(), directory.path());
+        for drawn in [&old, &new] {
+            let model = drawn.model();
+            files.save(&model).unwrap();
+            let read = files.load_texts().unwrap().value;
+            // The order of entries is that of the first saving.
+            prop_assert!(Changes::between(&model, &read).is_empty());
+            prop_assert_eq!(read.nodes().len(), model.nodes().len());
+            prop_assert_eq!(read.apps().len(), model.apps().len());
+            prop_assert_eq!(read.projects().len(), model.projects().len());
+        }
+        files.compile().unwrap();
+        prop_assert_eq!(files.load().unwrap(), files.load_texts().unwrap());
+    }
+
+    #[test]
+    fn text_and_model_are_the_same(drawn in drawn()) {
+        let directory = tempfile::tempdir().unwrap();
+        let files = ClusterFiles::in_directories(directory.path(), directory.path());
+        let model = drawn.model();
+        files.save(&model).unwrap();
+        let text = std::fs::read_to_string(&files.nodes).unwrap();
+        let read = files.load_texts().unwrap().value;
+        prop_assert_eq!(&read, &model);
+        std::fs::remove_file(&files.nodes).unwrap();
+        files.save(&read).unwrap();
+        prop_assert_eq!(std::fs::read_to_string(&files.nodes).unwrap(), text);
     }
 }

@@ -22,6 +22,7 @@ pub(crate) fn bury(pool: &Pool, slot: usize, own: &[RawFd], timed_out: bool) {
     let act = pool.board.row(slot).last_act();
     let event = Event::from_data(pool.board.row(slot).event.data());
 
+    close_unrecorded(pool, slot);
     // The event that it was woken by may have died with it.
     match event {
         Some(Event::Listener(index)) => pool.arm_listener(index),
@@ -44,6 +45,17 @@ pub(crate) fn bury(pool: &Pool, slot: usize, own: &[RawFd], timed_out: bool) {
     close_leftovers(pool, &connections, slot, own, &act);
     pool.board.row(slot).put_down();
     pool.board.row(slot).event.clear();
+}
+
+/// Closes numbers of connections that the worker had opened and did not come to record.
+fn close_unrecorded(pool: &Pool, slot: usize) {
+    for number in descriptor::open_numbers().unwrap_or_default() {
+        if pool.table.id_of_number(number).is_some_and(|id| pool.table.held(slot, id) == 0)
+            && let Some(unrecorded) = Descriptor::from_number(number)
+        {
+            unrecorded.close();
+        }
+    }
 }
 
 /// The app began and did not end: that is its outcome.
@@ -111,7 +123,7 @@ fn settle_shared(
         return;
     }
     if act.step == Step::Untouched || word.claimed == State::Parting {
-        connections.park(id, word.claimed);
+        connections.give_back(id, word.claimed);
         return;
     }
     say_last_words(pool, act, descriptor, aborted);
@@ -160,16 +172,18 @@ fn rearm_if_parked(pool: &Pool, connections: &Connections<'_>, slot: usize, id: 
     }
     if pool.table.held(slot, id) == word.generation {
         connections.arm_again(id);
-    } else {
-        // This table never had it: it is claimed as a worker would, and given back.
-        let mut claiming = Connections::new(pool, slot);
-        if let Ok(Some((_, state))) = claiming.claim(id, |now| now == word) {
-            connections.park(id, state);
-        }
+        return;
+    }
+    // This table never had it: it is claimed as a worker would, and given back.
+    let mut claiming = Connections::new(pool, slot);
+    match claiming.claim(id, |now| now == word) {
+        Ok(Some((_, state))) => claiming.give_back(id, state),
+        Ok(None) => {}
+        Err(error) => tracing::error!(slot, connection = id, %error, "a connection cannot be given back"),
     }
 }
 
-/// Rows that the dead worker had reserved or claimed and did not come to serve.
+/// Rows that the dead worker had reserved or claimed and did not come to serve, or did not come to free.
 fn release_rows(pool: &Pool, connections: &Connections<'_>, slot: usize) {
     for id in 0..pool.table.len() {
         let word = pool.table.word(id);
@@ -179,10 +193,9 @@ fn release_rows(pool: &Pool, connections: &Connections<'_>, slot: usize) {
         match word.state {
             State::Reserved => pool.table.free(id),
             State::Busy if pool.table.held(slot, id) == word.generation => {
-                connections.park(id, word.claimed);
+                connections.give_back(id, word.claimed);
             }
             State::Busy => {
-                // Claimed, and not opened here yet.
                 pool.table.park(id, word.claimed);
                 rearm_if_parked(pool, connections, slot, id);
             }
@@ -202,24 +215,17 @@ fn close_leftovers(pool: &Pool, connections: &Connections<'_>, slot: usize, own:
     };
     for number in numbers {
         let Some(leftover) = Descriptor::from_number(number) else { continue };
-        match pool.table.id_of_number(number) {
-            Some(id) => {
-                if pool.table.held(slot, id) == 0 {
-                    leftover.close();
-                }
-            }
-            None if own.contains(&number) => {}
-            None => {
-                let accepted = act.step == Step::Accepting
-                    && pool.listeners.iter().any(|listener| listener.accepted(leftover));
-                if accepted {
-                    // Accepted, and nothing read from it.
-                    let untouched = LastAct { step: Step::Untouched, greeted: false, number: 0, ..*act };
-                    settle_fresh(pool, connections, &untouched, leftover, None);
-                } else {
-                    leftover.close();
-                }
-            }
+        if pool.table.id_of_number(number).is_some() || own.contains(&number) {
+            continue;
+        }
+        let accepted =
+            act.step == Step::Accepting && pool.listeners.iter().any(|listener| listener.accepted(leftover));
+        if accepted {
+            // Accepted, and nothing read from it.
+            let untouched = LastAct { step: Step::Untouched, greeted: false, number: 0, ..*act };
+            settle_fresh(pool, connections, &untouched, leftover, None);
+        } else {
+            leftover.close();
         }
     }
 }

@@ -21,18 +21,21 @@ pub(crate) struct Connections<'p> {
     slot: usize,
     /// Handles to the processes that others' descriptors are fetched from, opened when first needed.
     processes: Vec<Option<(Pid, OwnedFd)>>,
+    /// The kernel does not let this process fetch: keepers pass.
+    denied: bool,
 }
 
 impl<'p> Connections<'p> {
     pub(crate) fn new(pool: &'p Pool, slot: usize) -> Self {
-        Self { pool, slot, processes: (0..pool.board.slots()).map(|_| None).collect() }
+        Self { pool, slot, processes: (0..pool.board.slots()).map(|_| None).collect(), denied: false }
     }
 
     fn owner(&self) -> u16 {
         self.slot as u16
     }
 
-    /// Makes a parked connection this slot's, and opens it here. `None`: somebody else was quicker.
+    /// Makes a parked connection this slot's, and opens it here. `None`: somebody else was quicker, or no process has
+    /// it any more.
     ///
     /// # Errors
     /// It cannot be opened here. It is parked and armed again, for another worker.
@@ -44,6 +47,12 @@ impl<'p> Connections<'p> {
         let Some(word) = self.pool.table.claim(id, self.owner(), wanted) else { return Ok(None) };
         match self.open(id, word.generation) {
             Ok(descriptor) => Ok(Some((descriptor, word.claimed))),
+            Err(error) if is_gone(&error) => {
+                tracing::warn!(connection = id, "a connection ended with the last process that had it");
+                self.release_spill(id);
+                self.pool.table.free(id);
+                Ok(None)
+            }
             Err(error) => {
                 self.park(id, word.claimed);
                 Err(error)
@@ -89,8 +98,20 @@ impl<'p> Connections<'p> {
             let keeper = self.pool.board.row(slot).keeper();
             let (worker, _) = self.pool.board.activity(slot);
             for process in [keeper, worker].into_iter().flatten() {
+                if self.denied {
+                    break;
+                }
                 match self.fetch_from(slot, process, table.number(id)) {
                     Ok(fetched) => return Ok(fetched),
+                    Err(error) => {
+                        self.denied = is_denied(&error);
+                        failed = error;
+                    }
+                }
+            }
+            if self.denied {
+                match self.pool.counters[slot].ask(table.number(id)) {
+                    Ok(passed) => return Ok(passed),
                     Err(error) => failed = error,
                 }
             }
@@ -156,6 +177,12 @@ impl<'p> Connections<'p> {
             // ENOENT: it was closed by a sweep since it was parked.
             tracing::debug!(connection = id, %error, "a connection could not be armed");
         }
+    }
+
+    /// Parks a row that this slot has and whose place in the ready set is not certain.
+    pub(crate) fn give_back(&self, id: u32, state: State) {
+        self.pool.table.park(id, state);
+        self.arm_again(id);
     }
 
     /// Arms a parked row whose event was lost.
@@ -241,6 +268,16 @@ fn interest_of(state: State) -> Interest {
         State::Writing | State::Queued => Interest::Output,
         _ => Interest::Input,
     }
+}
+
+/// Whether the kernel, or a filter of the container, does not allow fetching at all.
+fn is_denied(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS))
+}
+
+/// Whether fetching a connection failed because nobody has it: no holder is known, or those that were are dead.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EBADF))
 }
 
 /// Writes GOODBYE as it must stand on a connection in this state.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ibp_core::wire::ib2::{
     ClientHello, OutcomeAnswer, OutcomeQuery, PeerError, Request, ResponseHead, ServerEvent, ServerHello,
-    ServerPhase, ServerStep, features, put_preamble,
+    ServerPhase, ServerStep, put_preamble,
 };
 use ibp_core::wire::{AbortReason, ErrorCode, Execution, Protocol, ProtocolError, RejectReason};
 use ibp_shm::boottime_ms;
@@ -26,6 +26,9 @@ use crate::worker::Exit;
 
 /// Requests of one connection answered in a row, before others get their turn.
 const REQUESTS_IN_A_ROW: usize = 8;
+
+/// The same while the worker lingers on a connection that always asks again at once.
+const LINGERED_IN_A_ROW: usize = 64;
 
 /// What the buffers hold without growing, and what they keep.
 const BUFFER: usize = 64 << 10;
@@ -63,7 +66,52 @@ pub(crate) struct Conversation<'p> {
     /// What is to be sent, and how much of it was.
     output: Vec<u8>,
     sent: usize,
+    linger: Linger,
     exit: Option<Exit>,
+}
+
+/// Whether it pays to let others run for a moment after an answer and look for the next request, before the
+/// connection is given back: where client and worker share a core, the client has asked again by then, and four
+/// system calls become three without anybody having slept. Where it has not, the look was in vain, and is tried more
+/// and more rarely.
+struct Linger {
+    /// Answers to let pass before the next try.
+    pass: u32,
+    /// How many to let pass after the next try in vain.
+    penalty: u32,
+    /// Tries in a row that found a request.
+    found: u32,
+}
+
+impl Linger {
+    const LONGEST_PENALTY: u32 = 4_096;
+    /// So many in a row are no chance.
+    const PROOF: u32 = 64;
+
+    fn new() -> Self {
+        Self { pass: 0, penalty: 1, found: 0 }
+    }
+
+    fn is_worth_it(&mut self) -> bool {
+        if self.pass == 0 {
+            return true;
+        }
+        self.pass -= 1;
+        false
+    }
+
+    fn learn(&mut self, found: bool) {
+        if found {
+            self.found += 1;
+            if self.found >= Self::PROOF {
+                self.penalty = 1;
+            }
+        } else {
+            self.found = 0;
+            self.pass = self.penalty;
+            self.penalty = (self.penalty * 4).min(Self::LONGEST_PENALTY);
+        }
+    }
 }
 
 /// What was received. `bytes` is all usable room; `start..end` was received and not used up yet.
@@ -124,7 +172,16 @@ impl<'p> Conversation<'p> {
     pub(crate) fn new(pool: &'p Pool, slot: usize) -> Self {
         let input = Input { bytes: vec![0; BUFFER], start: 0, end: 0, spilled: 0, need: 0, gathering: false };
         let output = Vec::with_capacity(BUFFER);
-        Self { pool, slot, row: pool.board.row(slot), input, output, sent: 0, exit: None }
+        Self {
+            pool,
+            slot,
+            row: pool.board.row(slot),
+            input,
+            output,
+            sent: 0,
+            linger: Linger::new(),
+            exit: None,
+        }
     }
 
     /// Why the worker has to end after this visit, if it has to.
@@ -153,6 +210,7 @@ impl<'p> Conversation<'p> {
 
     fn converse(&mut self, live: &mut Live) -> Result<Verdict, ProtocolError> {
         let mut answered = 0;
+        let mut lingering = false;
         loop {
             let input = std::mem::take(&mut self.input.bytes);
             let rest = &input[self.input.start..self.input.end];
@@ -174,7 +232,7 @@ impl<'p> Conversation<'p> {
                     if !self.send(live.descriptor)? {
                         return Ok(Verdict::Park(State::Writing));
                     }
-                    self.row.set_greeted();
+                    self.row.set_answered();
                     if live.saved.session.phase() == ServerPhase::Last {
                         return Ok(Verdict::Close);
                     }
@@ -195,16 +253,27 @@ impl<'p> Conversation<'p> {
                 if !self.send(live.descriptor)? {
                     return Ok(Verdict::Park(State::Writing));
                 }
-                self.row.set_greeted();
+                self.row.set_answered();
                 live.saved.since_ms = 0;
             }
             if answered > 0 && self.input.len() == 0 {
-                return Ok(Verdict::Park(State::Idle));
+                if answered >= LINGERED_IN_A_ROW || !self.linger.is_worth_it() {
+                    return Ok(Verdict::Park(State::Idle));
+                }
+                rustix::thread::sched_yield();
+                lingering = true;
             }
-            self.row.set_step(Step::Receiving);
+            if answered == 0 {
+                self.row.set_step(Step::Receiving);
+            }
             self.input.make_room();
             let end = self.input.end;
-            match live.descriptor.receive(&mut self.input.bytes[end..]) {
+            let received = live.descriptor.receive(&mut self.input.bytes[end..]);
+            if lingering {
+                self.linger.learn(received.is_ok());
+                lingering = false;
+            }
+            match received {
                 Ok(0) | Err(Errno::CONNRESET | Errno::PIPE) => return Ok(Verdict::Close),
                 Ok(length) => {
                     if self.input.len() == 0 {
@@ -396,8 +465,8 @@ impl<'p> Conversation<'p> {
     }
 
     fn greet(&mut self, live: &mut Live, hello: &ClientHello<'_>) -> Result<(), ProtocolError> {
-        if hello.requires & (features::SIGN | features::ENCRYPT) != 0 {
-            return Err(ProtocolError::Security("the client requires it and this platform has no key"));
+        if hello.requires != 0 {
+            return Err(ProtocolError::Security("this platform cannot give what the client requires"));
         }
         live.saved.client_node = Name::new(hello.node);
         put_preamble(&mut self.output);

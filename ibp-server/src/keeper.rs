@@ -34,7 +34,10 @@ pub(crate) struct Keeper<'p> {
     /// The descriptors that belong to the platform itself: all others are the dead worker's.
     own: Vec<RawFd>,
     pause: Duration,
-    manager_died: bool,
+    /// When the manager died.
+    orphaned_ms: Option<u64>,
+    /// How often the worker had been woken, and since when it is busy with that one.
+    visit: (u64, u64),
 }
 
 impl<'p> Keeper<'p> {
@@ -43,7 +46,7 @@ impl<'p> Keeper<'p> {
         signal::become_keeper();
         pool.board.row(slot).set_keeper(rustix::process::getpid().as_raw_pid());
         let own = descriptor::open_numbers()?;
-        Ok(Self { pool, slot, manager, own, pause: Duration::ZERO, manager_died: false })
+        Ok(Self { pool, slot, manager, own, pause: Duration::ZERO, orphaned_ms: None, visit: (0, 0) })
     }
 
     /// Keeps a worker in the slot until the platform ends.
@@ -123,28 +126,39 @@ impl<'p> Keeper<'p> {
                     return None;
                 }
             }
-            if self.manager_died {
+            if let Some(since_ms) = self.orphaned_ms {
                 // It finishes what it has; a worker that waits is woken by the signal.
-                let _ = rustix::process::kill_process(pid, Signal::TERM);
+                let over =
+                    boottime_ms().saturating_sub(since_ms) > self.pool.settings.grace.as_millis() as u64;
+                let signal = if over { Signal::KILL } else { Signal::TERM };
+                let _ = rustix::process::kill_process(pid, signal);
             }
             self.end_what_runs_too_long(pid);
+            self.end_what_is_stuck(pid);
         }
     }
 
     /// Waits until the worker ends, the manager dies, or the time is over.
     fn wait_for(&mut self, worker: Option<&OwnedFd>, time: Duration) {
         let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
-        let mut fds = Vec::with_capacity(2);
+        let mut fds = Vec::with_capacity(3);
+        let counter = &self.pool.counters[self.slot];
+        fds.push(PollFd::new(counter.descriptor(), PollFlags::IN));
         fds.extend(worker.map(|worker| PollFd::new(worker, PollFlags::IN)));
-        if !self.manager_died {
+        if self.orphaned_ms.is_none() {
             fds.push(PollFd::new(&self.manager, PollFlags::IN));
         }
         // An error (a signal) is as good as the time being over.
         let _ = poll(&mut fds, Some(&timeout));
-        let died = !self.manager_died && fds.last().is_some_and(|manager| !manager.revents().is_empty());
+        let died =
+            self.orphaned_ms.is_none() && fds.last().is_some_and(|manager| !manager.revents().is_empty());
+        let asked = !fds[0].revents().is_empty();
         drop(fds);
+        if asked {
+            counter.serve(self.pool, self.slot);
+        }
         if died {
-            self.manager_died = true;
+            self.orphaned_ms = Some(boottime_ms());
             if self.pool.control.stage() < Stage::Draining {
                 tracing::error!(slot = self.slot, "the manager died: no more connections are taken");
             }
@@ -183,6 +197,26 @@ impl<'p> Keeper<'p> {
             "an app runs too long"
         );
         let _ = rustix::process::kill_process(pid, signal);
+    }
+
+    /// A worker that neither runs an app nor gets on with its connection never waits for anything: it is stopped, or
+    /// lost. It makes room for one that works.
+    fn end_what_is_stuck(&mut self, pid: Pid) {
+        let row = self.pool.board.row(self.slot);
+        let visits = row.visits();
+        let working = self.pool.board.activity(self.slot).1 == Activity::Busy && row.running().is_none();
+        let now_ms = boottime_ms();
+        if !working || self.visit.0 != visits {
+            self.visit = (visits, now_ms);
+        } else if now_ms.saturating_sub(self.visit.1) > self.pool.settings.receive_timeout.as_millis() as u64
+        {
+            tracing::error!(
+                slot = self.slot,
+                pid = pid.as_raw_pid(),
+                "a worker is stuck outside of any app; ended"
+            );
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
     }
 
     fn after(&mut self, pid: Pid, status: Option<WaitIdStatus>) {

@@ -44,6 +44,7 @@ mod event;
 mod keeper;
 mod listener;
 mod manager;
+mod passing;
 mod platform;
 mod pool;
 mod service;
@@ -59,3 +60,8 @@ pub use manager::Summary;
 pub use platform::{Builder, Platform};
 pub use service::{Request, Response, Service};
 pub use settings::Settings;
+
+/// The examples of the first page are compiled as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct FirstPage;

@@ -88,10 +88,11 @@ impl<'p> Worker<'p> {
             if let Some(exit) = self.exit {
                 return exit;
             }
-            if signal::is_ending() {
+            let stage = self.pool.control.stage();
+            // While the platform ends, the others who wait are told first.
+            if signal::is_ending() && stage < Stage::Draining {
                 return Exit::Asked;
             }
-            let stage = self.pool.control.stage();
             if stage == Stage::Stopping || stage == Stage::Draining && self.drain() {
                 return Exit::Asked;
             }
@@ -116,6 +117,7 @@ impl<'p> Worker<'p> {
 
     fn serve_event(&mut self) {
         let Some(event) = Event::from_data(self.row.event.data()) else { return };
+        self.row.count_visit();
         self.set_activity(Activity::Busy);
         match event {
             Event::Listener(index) => self.accept(index),

@@ -124,3 +124,8 @@ pub mod model {
     pub use crate::publication::{Followed, Store, follow, publish};
     pub use crate::slot::Line;
 }
+
+/// The examples of the first page are compiled as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct FirstPage;

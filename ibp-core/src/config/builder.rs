@@ -1,5 +1,6 @@
 //! How a model is put together: in code, from files, or as a change of another model.
 
+use super::validate::Resolved;
 use super::{
     App, Entry, Field, Host, Keys, Kv, Model, Name, Node, Pair, PairKey, Problem, Problems, Project, validate,
 };
@@ -124,9 +125,15 @@ impl ModelBuilder {
     ///
     /// # Errors
     /// Every problem of every entry, in the order nodes, apps, projects, keys.
-    pub fn build(mut self) -> Result<Model, Problems> {
+    pub fn build(self) -> Result<Model, Problems> {
+        let resolved = Resolved::of(&self);
+        self.build_resolved(resolved)
+    }
+
+    /// [`build`](ModelBuilder::build) when the names were looked up while the entries came in.
+    pub(super) fn build_resolved(mut self, resolved: Resolved) -> Result<Model, Problems> {
         let mut problems = std::mem::take(&mut self.problems);
-        let links = validate::check(&self, &mut problems);
+        let links = validate::check(&self, resolved, &mut problems);
         if !problems.is_empty() {
             return Err(Problems(problems));
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use super::validate::Index;
+use super::index::Index;
 use super::{App, Host, Model, Name, Node, Pair, PairKey, Project};
 
 /// The nodes whose [view](Model::view) differs between two models, each with the reasons.

@@ -1,6 +1,6 @@
 //! What one node may see, derived from the whole model.
 
-use super::validate::Membership;
+use super::links::Membership;
 use super::{
     Access, App, Host, Model, Name, Node, UnknownNode, View, ViewApp, ViewHost, ViewKv, ViewNode, ViewProject,
 };

@@ -8,12 +8,17 @@ mod changes;
 mod derive_view;
 mod entities;
 mod files;
+mod home;
+mod image;
+mod index;
 pub mod json;
 mod keys;
+mod links;
 mod model;
 mod name;
 mod problem;
 mod rule;
+mod save;
 mod settings;
 mod suggest;
 mod validate;
@@ -25,6 +30,9 @@ use derive_view::{CONNECTING_TIMEOUT_SECONDS, MIN_COMPRESS_BYTES, RETRY_CONNECT_
 pub use changes::{Changes, Reason};
 pub use entities::{App, Host, Kv, Node, Project};
 pub use files::{ClusterFiles, ClusterTexts, Loaded};
+pub use home::{Home, Program};
+#[doc(hidden)]
+pub use image::fuzz_image;
 pub use json::{ConfigError, Diagnostic, Severity};
 pub use keys::{KeyId, Keys, Pair};
 pub use model::{Model, UnknownNode};

@@ -1,6 +1,6 @@
 //! A validated configuration of a whole cluster.
 
-use super::validate::Links;
+use super::links::Links;
 use super::{App, Keys, ModelBuilder, Name, Node, Project};
 
 /// The configuration of a whole cluster: nodes, apps, projects and the keys of pairs.

@@ -1,60 +1,50 @@
 //! All rules on all entries in one pass, and the links between the entries that come out of it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
-
+use super::index::{Index, Indexes, Names};
+use super::links::{Links, Members, Memberships};
 use super::{
     App, Entry, Field, Keys, ModelBuilder, Name, Node, Pair, PairKey, Problem, Project, Rule, rule, suggest,
 };
 
-/// What names stand for, and who takes part in which project.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Links {
-    pub nodes: Index,
-    pub apps: Index,
-    pub projects: Index,
-    /// The members of each project.
-    pub members: Vec<Members>,
-    /// The projects of each node.
-    pub memberships: Memberships,
-}
-
-/// Where the entry of a name stands in its list.
-pub(super) type Index = HashMap<Name, u32>;
-
-/// The members of a project, by position in the lists of nodes and apps.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Members {
-    pub server_nodes: Box<[u32]>,
-    pub client_nodes: Box<[u32]>,
-    pub apps: Box<[u32]>,
-}
-
-/// The projects of each node with the node's roles there; all in two arrays.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Memberships {
-    /// Where the projects of node `n` begin in `all`; they end where those of `n + 1` begin.
-    starts: Vec<u32>,
-    all: Vec<Membership>,
-}
-
-/// A project that a node belongs to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Membership {
-    pub project: u32,
-    pub server: bool,
-    pub client: bool,
-}
+/// The place of a name that stands for nothing, where places are given.
+pub(super) const UNKNOWN: u32 = u32::MAX;
 
 /// Checks everything; the links are complete when no problem was added.
-pub(super) fn check(draft: &ModelBuilder, problems: &mut Vec<Problem>) -> Links {
+pub(super) fn check(draft: &ModelBuilder, resolved: Resolved, problems: &mut Vec<Problem>) -> Links {
+    let Resolved { indexes: Indexes { nodes, apps, projects }, mut members } = resolved;
     let mut check = Check { problems, suggestions_left: 20 };
-    let nodes = check.nodes(&draft.nodes);
-    let apps = check.apps(&draft.apps, &nodes);
-    let (projects, members) = check.projects(&draft.projects, &nodes, &apps);
-    check.keys(&draft.keys, &nodes);
+    check.nodes(&draft.nodes, &nodes);
+    check.apps(&draft.apps, &apps, &nodes.index);
+    check.projects(&draft.projects, &projects, &mut members, &nodes.index, &apps.index);
+    check.keys(&draft.keys, &nodes.index);
+    if !check.problems.is_empty() {
+        return Links::default();
+    }
     let memberships = Memberships::of(draft.nodes.len(), &members);
-    Links { nodes, apps, projects, members, memberships }
+    Links { nodes: nodes.index, apps: apps.index, projects: projects.index, members, memberships }
+}
+
+/// Names that have been looked up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Resolved {
+    pub indexes: Indexes,
+    /// The members of each project; [`UNKNOWN`] for a name that stands for nothing.
+    pub members: Vec<Members>,
+}
+
+impl Resolved {
+    pub fn of(draft: &ModelBuilder) -> Resolved {
+        let indexes = Indexes::of(draft);
+        let places = |names: &[Name], index: &Index| -> Box<[u32]> {
+            names.iter().map(|name| index.get(name).copied().unwrap_or(UNKNOWN)).collect()
+        };
+        let members = draft.projects.iter().map(|project| Members {
+            server_nodes: places(&project.server_nodes, &indexes.nodes.index),
+            client_nodes: places(&project.client_nodes, &indexes.nodes.index),
+            apps: places(&project.apps, &indexes.apps.index),
+        });
+        Resolved { members: members.collect(), indexes }
+    }
 }
 
 struct Check<'a> {
@@ -64,16 +54,14 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn nodes(&mut self, nodes: &[Node]) -> Index {
-        let mut index = Index::with_capacity(nodes.len());
-        let mut again = Repeats::default();
+    fn nodes(&mut self, nodes: &[Node], names: &Names) {
+        let mut occurrences = Occurrences::of(names);
         for (at, node) in nodes.iter().enumerate() {
             let entry = || Entry::Node(node.name.clone());
-            let occurrence = self.name(&mut index, &mut again, at, &node.name, "node", &entry);
+            let occurrence = self.name(&mut occurrences, at, &node.name, "node", &entry);
             self.hosts(node, occurrence);
             self.kv(node, occurrence);
         }
-        index
     }
 
     fn hosts(&mut self, node: &Node, occurrence: usize) {
@@ -116,12 +104,11 @@ impl Check<'_> {
         );
     }
 
-    fn apps(&mut self, apps: &[App], nodes: &Index) -> Index {
-        let mut index = Index::with_capacity(apps.len());
-        let mut again = Repeats::default();
+    fn apps(&mut self, apps: &[App], names: &Names, nodes: &Index) {
+        let mut occurrences = Occurrences::of(names);
         for (at, app) in apps.iter().enumerate() {
             let entry = || Entry::App(app.name.clone());
-            let occurrence = self.name(&mut index, &mut again, at, &app.name, "app", &entry);
+            let occurrence = self.name(&mut occurrences, at, &app.name, "app", &entry);
             let desc = rule::text_within("desc", &app.desc, rule::MAX_DESC_BYTES, false);
             self.take(desc, entry, || Field::Desc, occurrence);
             self.take(rule::bin(&app.bin), entry, || Field::Bin, occurrence);
@@ -134,43 +121,59 @@ impl Check<'_> {
                 self.report(entry(), Field::ServerNode, occurrence, rule);
             }
         }
-        index
     }
 
-    fn projects(&mut self, projects: &[Project], nodes: &Index, apps: &Index) -> (Index, Vec<Members>) {
-        let mut index = Index::with_capacity(projects.len());
-        let mut again = Repeats::default();
-        let mut members = Vec::with_capacity(projects.len());
+    fn projects(
+        &mut self,
+        projects: &[Project],
+        names: &Names,
+        members: &mut [Members],
+        nodes: &Index,
+        apps: &Index,
+    ) {
+        let mut occurrences = Occurrences::of(names);
         let mut seen = Seen { stamps: vec![0; nodes.len().max(apps.len())], stamp: 0 };
-        for (at, project) in projects.iter().enumerate() {
+        for (at, (project, members)) in projects.iter().zip(members).enumerate() {
             let entry = || Entry::Project(project.name.clone());
-            let occurrence = self.name(&mut index, &mut again, at, &project.name, "project", &entry);
-            let mut resolve =
-                |names: &[Name], list, known, field: fn(usize) -> Field, unknown: UnknownRule| {
-                    seen.stamp += 1;
-                    let mut ids = Vec::with_capacity(names.len());
-                    for (place, name) in names.iter().enumerate() {
-                        let rule = match resolve_one(name, known, &mut seen) {
-                            Resolved::First(id) => {
-                                ids.push(id);
-                                continue;
-                            }
-                            Resolved::Again => Rule::Repeated { name: name.clone(), list },
-                            Resolved::Unknown => unknown(name.clone(), self.similar(name, known)),
-                        };
-                        self.report(entry(), field(place), occurrence, rule);
+            let occurrence = self.name(&mut occurrences, at, &project.name, "project", &entry);
+            let mut list = |names: &[Name],
+                            places: &[u32],
+                            list,
+                            field: fn(usize) -> Field,
+                            known,
+                            unknown: UnknownRule| {
+                seen.stamp += 1;
+                for (place, (name, id)) in names.iter().zip(places).enumerate() {
+                    if seen.first_time(*id) {
+                        continue;
                     }
-                    ids.into_boxed_slice()
-                };
-            let node = |name, suggestion| Rule::UnknownNode { name, suggestion };
-            let app = |name, suggestion| Rule::UnknownApp { name, suggestion };
-            members.push(Members {
-                server_nodes: resolve(&project.server_nodes, "server_nodes", nodes, Field::ServerNodes, node),
-                client_nodes: resolve(&project.client_nodes, "client_nodes", nodes, Field::ClientNodes, node),
-                apps: resolve(&project.apps, "apps", apps, Field::Apps, app),
-            });
+                    let rule = match *id {
+                        UNKNOWN => unknown(name.clone(), self.similar(name, known)),
+                        _ => Rule::Repeated { name: name.clone(), list },
+                    };
+                    self.report(entry(), field(place), occurrence, rule);
+                }
+            };
+            let node: UnknownRule = |name, suggestion| Rule::UnknownNode { name, suggestion };
+            let app: UnknownRule = |name, suggestion| Rule::UnknownApp { name, suggestion };
+            list(
+                &project.server_nodes,
+                &members.server_nodes,
+                "server_nodes",
+                Field::ServerNodes,
+                nodes,
+                node,
+            );
+            list(
+                &project.client_nodes,
+                &members.client_nodes,
+                "client_nodes",
+                Field::ClientNodes,
+                nodes,
+                node,
+            );
+            list(&project.apps, &members.apps, "apps", Field::Apps, apps, app);
         }
-        (index, members)
     }
 
     fn keys(&mut self, keys: &Keys, nodes: &Index) {
@@ -210,30 +213,20 @@ impl Check<'_> {
         }
     }
 
-    /// Checks a name, enters it in the index, and says which of the entries of this name it is.
+    /// Checks a name, and says which of the entries of this name it is.
     fn name(
         &mut self,
-        index: &mut Index,
-        again: &mut Repeats,
+        occurrences: &mut Occurrences<'_>,
         at: usize,
         name: &Name,
         what: &'static str,
         entry: &dyn Fn() -> Entry,
     ) -> usize {
-        let mut occurrence = 0;
-        match index.entry(name.clone()) {
-            Slot::Vacant(slot) => {
-                slot.insert(position(at));
-            }
-            Slot::Occupied(_) => {
-                let times = again.0.entry(name.clone()).or_default();
-                *times += 1;
-                occurrence = *times;
-                self.report(entry(), Field::Name, occurrence, Rule::Duplicate { what });
-            }
-        }
-        // A bad name that stands twice is bad once and a duplicate once.
-        if occurrence == 0 {
+        let occurrence = occurrences.of_entry(at);
+        if occurrence > 0 {
+            self.report(entry(), Field::Name, occurrence, Rule::Duplicate { what });
+        } else {
+            // A bad name that stands twice is bad once and a duplicate once.
             self.take(rule::name(name), entry, || Field::Name, occurrence);
         }
         occurrence
@@ -266,89 +259,43 @@ impl Check<'_> {
 
 type UnknownRule = fn(Name, Option<Name>) -> Rule;
 
-enum Resolved {
-    First(u32),
-    Again,
-    Unknown,
-}
-
-fn resolve_one(name: &Name, known: &Index, seen: &mut Seen) -> Resolved {
-    match known.get(name) {
-        None => Resolved::Unknown,
-        Some(id) => match seen.stamps.get_mut(*id as usize) {
-            Some(stamp) if *stamp != seen.stamp => {
-                *stamp = seen.stamp;
-                Resolved::First(*id)
-            }
-            _ => Resolved::Again,
-        },
-    }
-}
-
 /// Which entries the present list has named already: those that carry its stamp.
 struct Seen {
     stamps: Vec<u32>,
     stamp: u32,
 }
 
-/// How often a name stands in addition to its first time.
-#[derive(Default)]
-struct Repeats(HashMap<Name, usize>);
-
-impl Memberships {
-    fn of(nodes: usize, members: &[Members]) -> Memberships {
-        let mut starts = vec![0u32; nodes + 1];
-        for_each_membership(members, |node, _| starts[node as usize + 1] += 1);
-        for node in 0..nodes {
-            starts[node + 1] += starts[node];
-        }
-        let mut next = starts.clone();
-        let mut all = vec![Membership::default(); starts[nodes] as usize];
-        for_each_membership(members, |node, membership| {
-            all[next[node as usize] as usize] = membership;
-            next[node as usize] += 1;
-        });
-        Memberships { starts, all }
-    }
-
-    /// The projects of a node, in order.
-    pub fn of_node(&self, node: u32) -> &[Membership] {
-        let node = node as usize;
-        match (self.starts.get(node), self.starts.get(node + 1)) {
-            (Some(from), Some(to)) => &self.all[*from as usize..*to as usize],
-            _ => &[],
+impl Seen {
+    /// Whether the place is one, and named for the first time.
+    fn first_time(&mut self, id: u32) -> bool {
+        match self.stamps.get_mut(id as usize) {
+            Some(stamp) if *stamp != self.stamp => {
+                *stamp = self.stamp;
+                true
+            }
+            _ => false,
         }
     }
 }
 
-/// Every node of every project once, with its roles, in the order of projects.
-fn for_each_membership(members: &[Members], mut each: impl FnMut(u32, Membership)) {
-    for (project, members) in members.iter().enumerate() {
-        let project = position(project);
-        // Few nodes are in both roles, and lists are short or searched rarely enough for a plain search.
-        let clients = Sorted::new(&members.client_nodes);
-        for node in &members.server_nodes {
-            each(*node, Membership { project, server: true, client: clients.contains(*node) });
-        }
-        let servers = Sorted::new(&members.server_nodes);
-        for node in members.client_nodes.iter().filter(|node| !servers.contains(**node)) {
-            each(*node, Membership { project, server: false, client: true });
-        }
-    }
+/// Which of several entries of one name an entry is; asked in the order of entries.
+struct Occurrences<'a> {
+    repeats: &'a [(usize, usize)],
 }
 
-/// A list that is searched often.
-pub(super) struct Sorted(Vec<u32>);
-
-impl Sorted {
-    pub fn new(ids: &[u32]) -> Sorted {
-        let mut sorted = ids.to_vec();
-        sorted.sort_unstable();
-        Sorted(sorted)
+impl<'a> Occurrences<'a> {
+    fn of(names: &'a Names) -> Occurrences<'a> {
+        Occurrences { repeats: &names.repeats }
     }
 
-    pub fn contains(&self, id: u32) -> bool {
-        self.0.binary_search(&id).is_ok()
+    fn of_entry(&mut self, at: usize) -> usize {
+        match self.repeats.split_first() {
+            Some(((repeat, occurrence), rest)) if *repeat == at => {
+                self.repeats = rest;
+                *occurrence
+            }
+            _ => 0,
+        }
     }
 }
 
@@ -373,9 +320,4 @@ fn for_each_repeated<'a, T, K: Eq + std::hash::Hash>(
             repeated(item);
         }
     }
-}
-
-/// Positions are 32 bits wide: a configuration text is far smaller than four billion entries.
-fn position(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -18,6 +18,10 @@ pub type Body = fn(&[u8]);
 pub const TARGETS: [(&str, Body); 3] =
     [("detect", detect), ("ib2_server", ib2_server), ("ib2_client", ib2_client)];
 
+/// The methods of HTTP/1.1.
+const METHODS: [&[u8]; 9] =
+    [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"];
+
 /// What is told of a connection's first bytes never changes with more of them, and is told within eight.
 pub fn detect(data: &[u8]) {
     let told = Protocol::detect(data);
@@ -28,6 +32,9 @@ pub fn detect(data: &[u8]) {
     }
     assert_eq!(told == Some(Protocol::Ib2), data.starts_with(b"IB2"));
     assert_eq!(told == Some(Protocol::Ib1), data.starts_with(b"IB1"));
+    let word = data.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let is_method = word.len() < data.len() && METHODS.contains(&word);
+    assert_eq!(told == Some(Protocol::Http), is_method);
 }
 
 /// A server reads what a client might send.

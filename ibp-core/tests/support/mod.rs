@@ -7,6 +7,7 @@
     reason = "a test ends at the first thing that is wrong"
 )]
 
+pub mod fuzz_config;
 pub mod fuzz_wire;
 pub mod message;
 pub mod vector_file;

@@ -1,7 +1,7 @@
 //! A server's session as two words: it goes on in another process from any position.
 
-use ibp_core::wire::Limits;
-use ibp_core::wire::ib2::{ServerSession, ServerStep};
+use ibp_core::wire::ib2::{OutcomeQuery, ServerSession, ServerStep};
+use ibp_core::wire::{Limits, TransactionId};
 
 use crate::support::vector_file;
 
@@ -34,6 +34,21 @@ fn a_session_goes_on_from_its_words_at_every_position() {
         }
     }
     assert!(positions > 1000, "{positions}");
+}
+
+/// 0 means "none", so the numbers begin again at 1.
+#[test]
+fn the_number_after_the_last_is_one() {
+    let ready = |number: u32| ServerSession::from_words([u64::from(number) | 1 << 48, 0]).unwrap();
+    for (last_taken, next) in [(0, 1), (1, 2), (u32::MAX - 1, u32::MAX), (u32::MAX, 1)] {
+        for number in [0, 1, 2, u32::MAX - 1, u32::MAX] {
+            let mut bytes = Vec::new();
+            let transaction = TransactionId([1; 16]);
+            OutcomeQuery { number, last: false, transaction }.put(&mut bytes);
+            let result = ready(last_taken).step(&bytes, &Limits::default());
+            assert_eq!(result.is_ok(), number == next, "{number} after {last_taken}");
+        }
+    }
 }
 
 #[test]

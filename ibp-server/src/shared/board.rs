@@ -44,6 +44,8 @@ pub(crate) enum Step {
     Running = 4,
     /// The outcome is recorded; some, all or none of the answer was sent.
     Answering = 5,
+    /// All answers were sent; bytes of a further request may have been taken from the socket.
+    Answered = 6,
 }
 
 #[derive(FromBytes)]
@@ -69,6 +71,8 @@ pub(crate) struct Row {
     rejected: AtomicU64,
     aborted: AtomicU64,
     connections: AtomicU64,
+    /// How often it was woken.
+    visits: AtomicU64,
 }
 
 /// The board of one platform.
@@ -206,9 +210,10 @@ impl Row {
         self.step.store(step as u32, Ordering::Release);
     }
 
-    /// The client got the server's hello.
-    pub(crate) fn set_greeted(&self) {
+    /// The client got the server's hello, and all answers so far.
+    pub(crate) fn set_answered(&self) {
         self.greeted.store(1, Ordering::Release);
+        self.step.store(Step::Answered as u32, Ordering::Release);
     }
 
     /// An app is about to run.
@@ -243,6 +248,7 @@ impl Row {
                 3 => Step::Receiving,
                 4 => Step::Running,
                 5 => Step::Answering,
+                6 => Step::Answered,
                 _ => Step::None,
             },
             descriptor: Descriptor::from_number(self.descriptor.load(Ordering::Acquire) - 1),
@@ -288,6 +294,14 @@ impl Row {
 
     pub(crate) fn count_aborted(&self) {
         self.aborted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_visit(&self) {
+        add_one(&self.visits);
+    }
+
+    pub(crate) fn visits(&self) -> u64 {
+        self.visits.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_connection(&self) {

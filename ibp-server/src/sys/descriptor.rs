@@ -2,7 +2,7 @@
 //! that lies in shared memory, and not an owned descriptor, that says which connection is meant.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
@@ -65,10 +65,13 @@ impl Descriptor {
     }
 
     /// Closes the number. It must not be used afterwards.
+    ///
+    /// Whoever buries a worker cannot know whether it came to close what it says that it has: a number that is not
+    /// open is left at that.
     pub(crate) fn close(self) {
         // SAFETY: the connection table (or the worker's row, for a connection that was not shared yet) says that
-        // this process is the one that closes the number, once.
-        drop(unsafe { OwnedFd::from_raw_fd(self.0) });
+        // this process is the one that closes the number, and no owned descriptor has it.
+        unsafe { libc::close(self.0) };
     }
 
     /// Opens the same file again under the number `wanted`.

@@ -17,6 +17,7 @@ crate::tests!(
     a_worker_that_dies_at_start_is_retried_with_a_growing_pause,
     descriptors_that_an_app_leaks_do_not_end_the_service,
     a_stopped_worker_delays_nobody_else,
+    where_fetching_is_denied_connections_are_passed,
 );
 
 fn kill(pid: i32, signal: Signal) {
@@ -93,6 +94,15 @@ fn an_app_that_runs_too_long_is_ended() {
     }
 }
 
+/// Tells the callers to stop when it is dropped.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Kills workers, the accepting one among them, under load of short and long connections. Each call must end in one
 /// of the ways that a client can tell apart; none may hang.
 fn killing_any_worker_a_thousand_times_hangs_nobody() {
@@ -135,6 +145,8 @@ fn killing_any_worker_a_thousand_times_hangs_nobody() {
                 }
             });
         }
+        // Also when an assertion below fails: the scope waits for the callers.
+        let _stop = StopAtEnd(&stop);
         let (_, keepers, _) = served.processes();
         let mut replaced = Duration::ZERO;
         for n in 0..kills {
@@ -147,7 +159,6 @@ fn killing_any_worker_a_thousand_times_hangs_nobody() {
             });
             replaced = replaced.max(died.elapsed());
         }
-        stop.store(true, Ordering::Relaxed);
         println!("{kills} workers killed; longest until the next was there: {replaced:?}");
     });
     println!(
@@ -298,6 +309,8 @@ fn a_stopped_worker_delays_nobody_else() {
         peer.ask("echo", b"x");
     }
     let (_, _, workers) = served.processes();
+    // Whoever is stopped with a connection in hand delays that one; here all are done with theirs.
+    served.rest();
     kill(workers[0], Signal::STOP);
     for _ in 0..50 {
         for peer in &mut peers {
@@ -309,4 +322,35 @@ fn a_stopped_worker_delays_nobody_else() {
     for peer in &mut peers {
         assert_eq!(peer.ask("echo", b"z"), b"z");
     }
+}
+
+fn where_fetching_is_denied_connections_are_passed() {
+    let served = Served::start(&Wanted { deny_fetching: true, ..Wanted::default() });
+    let mut peers: Vec<Peer> = (0..100).map(|_| Peer::connect(served.address)).collect();
+    let mut served_by = std::collections::HashSet::new();
+    for _ in 0..5 {
+        // All at once, so that many workers serve each.
+        for peer in &mut peers {
+            peer.send("pid", b"", false);
+        }
+        for peer in &mut peers {
+            match peer.hear() {
+                Said::Answer { execution: Execution::Executed(0), body, .. } => served_by.insert(body),
+                other => panic!("{other:?}"),
+            };
+        }
+    }
+    let (_, _, before) = served.processes();
+    served.rest();
+    for pid in &before {
+        kill(*pid, Signal::KILL);
+    }
+    until(Duration::from_secs(10), "four new workers", || {
+        let (_, _, now) = served.processes();
+        (now.len() == 4 && now.iter().all(|pid| !before.contains(pid))).then_some(())
+    });
+    for peer in &mut peers {
+        assert_eq!(peer.ask("echo", b"after"), b"after");
+    }
+    assert!(served_by.len() > 1, "one worker served all");
 }

@@ -3,7 +3,7 @@
 use super::Draft;
 use super::nodes::reported;
 use crate::config::json::{Reader, Shape, Source};
-use crate::config::{App, Diagnostic, rule};
+use crate::config::{App, Diagnostic, Name, rule};
 
 const FILE: Shape = Shape::new("file", &["apps"]).required(&["apps"]).strict();
 const APP: Shape =
@@ -21,27 +21,26 @@ pub(super) fn read(source: Source<'_>, draft: &mut Draft) -> Vec<Diagnostic> {
 
 fn app(reader: &mut Reader<'_>, draft: &mut Draft) {
     let mut name = None;
-    let mut app = App::new("");
+    let (mut desc, mut bin) = (Default::default(), Default::default());
+    let (mut timeout_seconds, mut timeout2_seconds) = (App::DEFAULT_TIMEOUT_SECONDS, 0);
+    let mut invalid = false;
+    let mut server_node = None;
     reader.object(&APP, |reader, field| match field {
         "app" => name = reader.text(),
-        "desc" => app.desc = reader.text().unwrap_or_default().into(),
-        "bin" => app.bin = reader.text().unwrap_or_default().into(),
-        "timeout" => {
-            let checked = reader.number().map(|seconds| rule::timeout("timeout", seconds, 1));
-            app.timeout_seconds = reported(reader, checked).unwrap_or(App::DEFAULT_TIMEOUT_SECONDS);
-        }
-        "timeout2" => {
-            let checked = reader.number().map(|seconds| rule::timeout("timeout2", seconds, 0));
-            app.timeout2_seconds = reported(reader, checked).unwrap_or(0);
-        }
-        "invalid" => app.invalid = reader.truth().unwrap_or(false),
-        _ => {
-            let node = reader.text().filter(|node| !node.is_empty());
-            app.server_node = node.map(|node| draft.name(&node));
-        }
+        "desc" => desc = reader.text().unwrap_or_default().into(),
+        "bin" => bin = reader.text().unwrap_or_default().into(),
+        "timeout" => timeout_seconds = seconds(reader, "timeout", 1).unwrap_or(timeout_seconds),
+        "timeout2" => timeout2_seconds = seconds(reader, "timeout2", 0).unwrap_or(timeout2_seconds),
+        "invalid" => invalid = reader.truth().unwrap_or(false),
+        _ => server_node = reader.text().filter(|node| !node.is_empty()).map(|node| draft.node_name(&node)),
     });
     if let Some(name) = name {
-        app.name = draft.new_name(&name);
-        draft.builder.add_app(app);
+        let name = Name::from(&*name);
+        draft.add_app(App { name, desc, bin, timeout_seconds, timeout2_seconds, invalid, server_node });
     }
+}
+
+fn seconds(reader: &mut Reader<'_>, field: &'static str, least: u32) -> Option<u32> {
+    let checked = reader.number().map(|seconds| rule::timeout(field, seconds, least));
+    reported(reader, checked)
 }

@@ -22,7 +22,7 @@ pub(super) fn read(source: Source<'_>, draft: &mut Draft) -> Vec<Diagnostic> {
                 reader.error(reader.value_span(), Rule::DuplicatePair.to_string());
                 return;
             }
-            draft.builder.keys_mut().insert(pair, key);
+            draft.add_keys(pair, key);
         });
     });
     reader.into_diagnostics()

@@ -1,19 +1,23 @@
 //! The files of a cluster's configuration: `ibp_nodes.conf`, `ibp_apps.conf`, `ibp_projects.conf`, `ibp_keys.conf`.
 
 mod apps;
+mod draft;
 mod keys;
+mod load;
 mod locate;
 mod nodes;
 mod projects;
 mod read;
+mod write;
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::json::Source;
-use super::{ConfigError, Diagnostic, Entry, Model, ModelBuilder, Name, Problem, Rule, Severity};
+use super::{ConfigError, Diagnostic, Entry, Model, Problem, Rule, Severity};
 
-pub(super) use read::{read_secret_text, read_text};
+pub(super) use draft::{Draft, Listed};
+pub(super) use read::{read_limited, read_secret_text, read_text};
+pub(super) use write::{Mode as FileMode, replace_keeping_previous, write_atomically};
 
 /// Where the files of a cluster's configuration are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,39 +64,6 @@ impl ClusterFiles {
             keys: keys.join("ibp_keys.conf"),
         }
     }
-
-    /// Reads the files from disk.
-    ///
-    /// # Errors
-    /// Everything that is wrong with any of them: a file that cannot be read, that is not UTF-8, whose form is wrong or
-    /// whose entries break a [`Rule`]; a file of keys that others than its owner can read.
-    pub fn load(&self) -> Result<Loaded<Model>, ConfigError> {
-        let mut unreadable = Vec::new();
-        let mut text = |read: Result<String, ConfigError>| match read {
-            Ok(text) => Some(text),
-            Err(error) => {
-                unreadable.extend(error.diagnostics);
-                None
-            }
-        };
-        let nodes = text(read_text(&self.nodes));
-        let apps = text(read_text(&self.apps));
-        let projects = text(read_text(&self.projects));
-        let keys = read_secret_text(&self.keys).map(Option::unwrap_or_default);
-        let keys = text(keys);
-        let (Some(nodes), Some(apps), Some(projects), Some(keys)) = (&nodes, &apps, &projects, &keys) else {
-            return Err(ConfigError { diagnostics: unreadable });
-        };
-        let names =
-            [&self.nodes, &self.apps, &self.projects, &self.keys].map(|path| path.display().to_string());
-        let texts = ClusterTexts {
-            nodes: Source::new(&names[0], nodes),
-            apps: Source::new(&names[1], apps),
-            projects: Source::new(&names[2], projects),
-            keys: (!keys.is_empty()).then(|| Source::new(&names[3], keys)),
-        };
-        Model::read(&texts)
-    }
 }
 
 impl Model {
@@ -110,7 +81,7 @@ impl Model {
         }
         let [nodes_wrong, apps_wrong] = [&found[0], &found[1]].map(|diagnostics| has_errors(diagnostics));
 
-        let (model, problems) = match draft.builder.build() {
+        let (model, problems) = match draft.build() {
             Ok(model) => (Some(model), Vec::new()),
             Err(problems) => (None, problems.0),
         };
@@ -128,27 +99,6 @@ impl Model {
             Some(model) if !has_errors(&diagnostics) => Ok(Loaded { value: model, warnings: diagnostics }),
             _ => Err(ConfigError { diagnostics }),
         }
-    }
-}
-
-/// What is read so far.
-#[derive(Default)]
-struct Draft {
-    builder: ModelBuilder,
-    /// The names of nodes and apps: a name that stands a second time shares its text with the first.
-    names: HashSet<Name>,
-}
-
-impl Draft {
-    /// A name that is entered here for those who use it later.
-    fn new_name(&mut self, text: &str) -> Name {
-        let name = self.name(text);
-        self.names.insert(name.clone());
-        name
-    }
-
-    fn name(&self, text: &str) -> Name {
-        self.names.get(text).cloned().unwrap_or_else(|| Name::from(text))
     }
 }
 

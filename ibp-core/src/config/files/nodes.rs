@@ -32,8 +32,8 @@ fn node(reader: &mut Reader<'_>, draft: &mut Draft, hosts: &mut Vec<Host>) {
         _ => kv = self::kv(reader),
     });
     if let Some(name) = name {
-        let name = draft.new_name(&name);
-        draft.builder.add_node(Node { name, invalid, hosts: hosts.as_slice().to_vec(), kv });
+        let name = Name::from(&*name);
+        draft.add_node(Node { name, invalid, hosts: hosts.as_slice().to_vec(), kv });
     }
 }
 

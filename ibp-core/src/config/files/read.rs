@@ -5,14 +5,39 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::config::image::Stamp;
 use crate::config::json::{MAX_FILE_BYTES, Source, Span, diagnostics_of};
 use crate::config::{ConfigError, Diagnostic};
 
 /// The text of a file.
 pub(in crate::config) fn read_text(path: &Path) -> Result<String, ConfigError> {
-    let bytes =
-        File::open(path).and_then(|file| read_limited(&file)).map_err(|error| unreadable(path, &error))?;
-    into_text(path, bytes)
+    open_text(path).and_then(|file| file.read())
+}
+
+/// A text that is open and not read yet.
+pub(in crate::config) struct TextFile<'p> {
+    path: &'p Path,
+    file: File,
+    /// Taken before reading: what is read is this content or a later one, never an earlier one.
+    pub stamp: Stamp,
+}
+
+/// Opens a text.
+pub(in crate::config) fn open_text(path: &Path) -> Result<TextFile<'_>, ConfigError> {
+    let open = || {
+        let file = File::open(path)?;
+        let stamp = Stamp::of(&file.metadata()?);
+        Ok(TextFile { path, file, stamp })
+    };
+    open().map_err(|error: io::Error| unreadable(path, &error))
+}
+
+impl TextFile<'_> {
+    /// Reads it.
+    pub fn read(&self) -> Result<String, ConfigError> {
+        let bytes = read_limited(&self.file).map_err(|error| unreadable(self.path, &error))?;
+        into_text(self.path, bytes)
+    }
 }
 
 /// The text of a file that holds keys; `None` if there is no such file.
@@ -40,7 +65,7 @@ pub(in crate::config) fn read_secret_text(path: &Path) -> Result<Option<String>,
 }
 
 /// The content of a file of reasonable size.
-fn read_limited(file: &File) -> io::Result<Vec<u8>> {
+pub(in crate::config) fn read_limited(file: &File) -> io::Result<Vec<u8>> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));

@@ -44,4 +44,4 @@ pub use reader::Reader;
 pub use shape::Shape;
 pub(super) use source::diagnostics_of;
 pub use source::{MAX_FILE_BYTES, Source, Span};
-pub(super) use tree::{Tree, Value};
+pub(super) use tree::{Member, Tree, Value};

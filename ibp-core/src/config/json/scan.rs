@@ -1,9 +1,21 @@
 //! Space, comments, and where a token ends.
 
 use super::reader::Reader;
-use super::source::Span;
+use super::source::{Source, Span};
 
 impl<'a> Reader<'a> {
+    /// A reader that begins in the middle of a text, to look around there.
+    pub(in crate::config) fn starting_at(source: Source<'a>, at: usize) -> Reader<'a> {
+        let mut reader = Reader::new(source);
+        reader.at = at;
+        reader
+    }
+
+    /// The place of this byte, if nothing but space and comments stands before it.
+    pub(in crate::config) fn place_of(&mut self, byte: u8) -> Option<usize> {
+        (self.peek() == Some(byte)).then_some(self.at)
+    }
+
     /// The next byte that is neither space nor comment; it is not consumed.
     pub(super) fn peek(&mut self) -> Option<u8> {
         loop {
@@ -155,9 +167,11 @@ impl<'a> Reader<'a> {
         if self.source.is_secret() {
             return "(not shown)".to_owned();
         }
+        // Control characters must not reach a terminal.
+        let shown = |part: &str| part.replace(char::is_control, "\u{fffd}");
         match part.char_indices().nth(40) {
-            Some((end, _)) => format!("{}...", &part[..end]),
-            None => part.to_owned(),
+            Some((end, _)) => format!("{}...", shown(&part[..end])),
+            None => shown(part),
         }
     }
 }

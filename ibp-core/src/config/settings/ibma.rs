@@ -1,7 +1,7 @@
 //! `ibma.conf`: the agent, and what every client of the host takes from it.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{ClusterFileNames, LogSettings, load, loopback, number, server};
 use crate::config::json::{Reader, Shape, Source};
@@ -23,6 +23,9 @@ pub struct IbmaSettings {
     /// The group whose members may read the configuration in shared memory, by name or number (`shm_group`); by
     /// default nobody but the agent's own user.
     pub shm_group: Option<String>,
+    /// Where the configuration in shared memory lies (`shm_directory`); by default a directory of the installation's own
+    /// under `/dev/shm`.
+    pub shm_directory: Option<PathBuf>,
     /// How clients connect.
     pub connecting: Connecting,
     /// Where the registry listens (section `ibms`); 127.0.0.1:16001 by default.
@@ -57,6 +60,7 @@ impl IbmaSettings {
             min_compress_size: MIN_COMPRESS_BYTES,
             config: None,
             shm_group: None,
+            shm_directory: None,
             connecting: Connecting::default(),
             registry: loopback(16001),
             log: LogSettings::of("ibma"),
@@ -101,8 +105,9 @@ impl IbmaSettings {
     }
 
     fn ibma(&mut self, reader: &mut Reader<'_>) {
-        const IBMA: Shape = Shape::new("ibma section", &["this_node", "comm", "config", "shm_group", "log"])
-            .required(&["this_node"]);
+        const IBMA: Shape =
+            Shape::new("ibma section", &["this_node", "comm", "config", "shm_group", "shm_directory", "log"])
+                .required(&["this_node"]);
         const COMM: Shape = Shape::new("comm section", &["min_compress_size"]);
         reader.object(&IBMA, |reader, field| match field {
             "this_node" => {
@@ -124,6 +129,13 @@ impl IbmaSettings {
             "shm_group" => {
                 let group = reader.text().filter(|group| !group.is_empty());
                 self.shm_group = group.map(|group| group.into_owned());
+            }
+            "shm_directory" => {
+                let path = reader.text().filter(|path| !path.is_empty());
+                if path.as_ref().is_some_and(|path| !path.starts_with('/')) {
+                    reader.error(reader.value_span(), "an absolute path is expected");
+                }
+                self.shm_directory = path.map(|path| PathBuf::from(&*path));
             }
             _ => self.log.read(reader),
         });

@@ -25,6 +25,8 @@ pub struct Connection {
     /// The process that made it.
     process: u64,
     line: Line,
+    /// The host that was connected to last.
+    last_host: Option<SocketAddr>,
 }
 
 impl Connection {
@@ -82,7 +84,9 @@ impl Connection {
             host: options.host.or(self.host),
             last: false,
         };
-        let Done { head, code, body, .. } = shared.call(&call, &mut self.line)?;
+        let done = shared.call(&call, &mut self.line);
+        self.last_host = self.line.host().or(self.last_host);
+        let Done { head, code, body, .. } = done?;
         let head = Head { code, host: self.line.host(), transaction, load: head.load };
         let body = Body::Borrowed(self.line.received().get(body).unwrap_or_default());
         Ok(Response { head, body })
@@ -144,10 +148,10 @@ impl<'a> ConnectionCall<'a> {
         self
     }
 
-    /// Keeps to the host that is connected to now: a call that it does not execute fails, and goes to no other one. For a
-    /// dialogue whose state lies there.
+    /// Keeps to the host that is, or was last, connected to: a call that it does not execute fails, and goes to no other
+    /// one. For a dialogue whose state lies there.
     pub fn pinned(mut self) -> Self {
-        self.options.host = self.connection.host();
+        self.options.host = self.connection.last_host;
         self
     }
 
@@ -220,6 +224,7 @@ impl<'a> ConnectOptions<'a> {
         let mut line = Line::default();
         client.shared.connect(&call, &mut line)?;
         let host = if self.pinned { line.host() } else { self.host };
-        Ok(Connection { client, node: self.node.into(), host, process, line })
+        let last_host = line.host();
+        Ok(Connection { client, node: self.node.into(), host, process, line, last_host })
     }
 }

@@ -203,6 +203,7 @@ fn a_pinned_host_is_asked_though_it_rests_and_no_other() {
     for _ in 0..3 {
         let error = client.request("NODE", "echo").host(deaf.addr).send().unwrap_err();
         assert_eq!((error.number(), error.host()), (31, Some(deaf.addr)), "{error}");
+        assert!(error.failure().unwrap().tried().is_empty(), "once is enough: {error}");
     }
     assert_eq!(client.request("NODE", "echo").host(good.addr).send().unwrap().host(), Some(good.addr));
     assert_eq!(client.connection("NODE").host(deaf.addr).connect().unwrap_err().host(), Some(deaf.addr));
@@ -237,6 +238,28 @@ fn a_dialogue_stays_with_its_host() {
     // Not pinned it goes on to the others, which refuse too.
     let error = free.call("echo", b"refuse").unwrap_err();
     assert_eq!(error.failure().unwrap().tried().len(), 2, "{error}");
+}
+
+/// Also when the host is gone: the next call of the dialogue fails rather than begin anew elsewhere.
+#[test]
+fn a_pinned_call_goes_to_no_other_host_when_its_own_is_gone() {
+    let dying = Server::treating(|stream| {
+        let asked = support::read_request(stream).unwrap();
+        stream.write_all(&support::answer_bytes(&asked, &Reply::ok(b"mine"))).unwrap();
+    });
+    let other = Server::echo();
+    let client = builder(&[dying.addr, other.addr]).balancer(InOrder).build().unwrap();
+    let mut dialogue = client.connect("NODE").unwrap();
+    dialogue.call("echo", b"").unwrap();
+    let addr = dying.addr;
+    drop(dying);
+    support::eventually("the host is gone", || std::net::TcpStream::connect(addr).is_err());
+    for _ in 0..3 {
+        let error = dialogue.call_with("echo").pinned().send().unwrap_err();
+        assert_eq!(error.host(), Some(addr), "{error}");
+    }
+    assert_eq!(other.accepted(), 0);
+    assert_eq!(dialogue.call("echo", b"free").unwrap().host(), Some(other.addr));
 }
 
 fn view(hosts: &[(SocketAddr, bool)]) -> View {

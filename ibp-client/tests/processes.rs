@@ -6,10 +6,11 @@ mod support;
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ibp_client::{Client, State};
+use ibp_client::{Balancer, Client, Hosts, State};
 use ibp_core::config::{Access, View, ViewApp, ViewHost, ViewNode};
 use ibp_core::wire::TransactionId;
 use ibp_shm::{Directory, Publisher, PublisherOptions};
@@ -68,6 +69,39 @@ fn a_client_goes_on_working_in_a_child_with_ids_of_its_own() {
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 26, "no id came twice");
     let draws: HashSet<_> = ids.iter().map(|id| &id.0[..10]).collect();
     assert_eq!(draws.len(), 4, "random bits of its own for each of the four processes");
+}
+
+/// Notes how many requests in flight the client counts for a host.
+#[derive(Debug)]
+struct Noting(Arc<AtomicU32>);
+
+impl Balancer for Noting {
+    fn choose(&self, hosts: &Hosts<'_>) -> Option<usize> {
+        self.0.store(hosts.candidate(0)?.in_flight, Ordering::SeqCst);
+        Some(0)
+    }
+}
+
+#[test]
+fn requests_in_flight_are_the_parents() {
+    let server = Server::answering(|asked| match &asked.body[..] {
+        b"slow" => Reply::ok(b"").after(Duration::from_millis(1_500)),
+        _ => Reply::ok(b""),
+    });
+    let seen = Arc::new(AtomicU32::new(0));
+    let client = builder(&[server.addr]).balancer(Noting(seen.clone())).build().unwrap();
+    let seen_now = || {
+        client.request("NODE", "echo").send().unwrap();
+        seen.load(Ordering::SeqCst)
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| client.request("NODE", "echo").body("slow").send().unwrap());
+        }
+        support::eventually("three requests are in flight", || seen_now() == 3);
+        assert!(in_child(|| seen_now() == 0), "the child counts the parent's requests");
+    });
+    assert_eq!(seen_now(), 0);
 }
 
 static SIGNALS: AtomicU64 = AtomicU64::new(0);

@@ -274,6 +274,36 @@ fn a_connection_that_the_server_ended_is_made_anew() {
     }
 }
 
+/// A server that dies says no goodbye. When that happened while the connection was idle, nothing is in doubt.
+#[test]
+fn a_server_that_died_while_a_connection_was_idle_leaves_nothing_in_doubt() {
+    for reset in [false, true] {
+        let ended = Arc::new(AtomicUsize::new(0));
+        let count = ended.clone();
+        let server = Server::treating(move |stream| {
+            let asked = read_request(stream).unwrap();
+            stream.write_all(&answer_bytes(&asked, &Reply::ok(&asked.body))).unwrap();
+            if reset {
+                // What is not read yet would go with the connection: the client has the answer by then.
+                std::thread::sleep(Duration::from_millis(5));
+                stream.reset();
+            } else {
+                stream.end_sending();
+            }
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let client = builder(&[server.addr]).build().unwrap();
+        let mut connection = client.connect("NODE").unwrap();
+        for round in 0..10_u8 {
+            assert_eq!(&*connection.call("echo", &[round]).unwrap(), [round], "reset {reset}");
+            support::eventually("the end", || ended.load(Ordering::SeqCst) > usize::from(round));
+            // Idle is what was used longer ago than 10 ms.
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        assert_eq!(server.accepted(), 10);
+    }
+}
+
 #[test]
 fn an_error_frame_says_what_was_taken() {
     let table = [

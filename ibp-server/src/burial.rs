@@ -47,6 +47,17 @@ pub(crate) fn bury(pool: &Pool, slot: usize, own: &[RawFd], timed_out: bool) {
     pool.board.row(slot).event.clear();
 }
 
+/// What a new keeper does for a slot whose keeper and worker are both dead: connections that they had claimed, and
+/// nothing had been read from, are given back by way of others' descriptor tables.
+pub(crate) fn take_over(pool: &Pool, slot: usize) {
+    let connections = Connections::new(pool, slot);
+    release_rows(pool, &connections, slot);
+    if let Some(Event::Connection { id, .. }) = Event::from_data(pool.board.row(slot).event.data()) {
+        rearm_if_parked(pool, &connections, slot, id);
+    }
+    pool.board.row(slot).event.clear();
+}
+
 /// Closes numbers of connections that the worker had opened and did not come to record.
 fn close_unrecorded(pool: &Pool, slot: usize) {
     for number in descriptor::open_numbers().unwrap_or_default() {
@@ -191,7 +202,13 @@ fn release_rows(pool: &Pool, connections: &Connections<'_>, slot: usize) {
             continue;
         }
         match word.state {
-            State::Reserved => pool.table.free(id),
+            State::Reserved => match Descriptor::from_number(pool.table.number(id)) {
+                Some(number) if pool.table.held(slot, id) == word.generation => connections.close(id, number),
+                _ => {
+                    connections.release_spill(id);
+                    pool.table.free(id);
+                }
+            },
             State::Busy if pool.table.held(slot, id) == word.generation => {
                 connections.give_back(id, word.claimed);
             }

@@ -10,7 +10,6 @@ use rustix::process::{Pid, PidfdFlags};
 
 use crate::event::Event;
 use crate::pool::Pool;
-use crate::shared::spill::Direction;
 use crate::shared::table::{Saved, Sending, State, Waiting, Word};
 use crate::sys::descriptor::{self, Descriptor};
 use crate::sys::ready_set::Interest;
@@ -235,15 +234,7 @@ impl<'p> Connections<'p> {
 
     /// Gives the memory back that a connection's pieces took.
     pub(crate) fn release_spill(&self, id: u32) {
-        let saved = self.pool.table.load(id);
-        for (direction, length) in
-            [(Direction::Input, saved.input.have), (Direction::Output, saved.output.total)]
-        {
-            if length > 0 {
-                self.pool.spill.discard(id, direction, u64::from(length));
-                self.pool.control.release_spill(u64::from(length));
-            }
-        }
+        self.pool.release_spill(id);
     }
 
     /// Closes this table's copies of connections that others have closed.

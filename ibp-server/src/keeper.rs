@@ -46,6 +46,7 @@ impl<'p> Keeper<'p> {
         signal::become_keeper();
         pool.board.row(slot).set_keeper(rustix::process::getpid().as_raw_pid());
         let own = descriptor::open_numbers()?;
+        burial::take_over(pool, slot);
         Ok(Self { pool, slot, manager, own, pause: Duration::ZERO, orphaned_ms: None, visit: (0, 0) })
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ibp_core::wire::ib2::{Goodbye, GoodbyeReason, put_preamble};
@@ -70,12 +70,18 @@ impl Listener {
                 SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
                 None,
             )?;
-            if rustix::net::connect(&socket, &name).is_ok() {
-                return Err(io::ErrorKind::AddrInUse.into());
+            // A dead platform's socket refuses. Anything else, a full queue too, is a living one.
+            match rustix::net::connect(&socket, &name) {
+                Err(Errno::CONNREFUSED | Errno::NOENT | Errno::NOTSOCK) => {}
+                Ok(()) | Err(Errno::AGAIN) => return Err(io::ErrorKind::AddrInUse.into()),
+                Err(error) => return Err(error.into()),
             }
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+            match std::fs::symlink_metadata(&path) {
+                // What an earlier platform left; anything else is somebody's, and stays.
+                Ok(found) if found.file_type().is_socket() => std::fs::remove_file(&path)?,
+                Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
             rustix::net::bind(&socket, &name)?;
             // The directory decides who may come near; the file allows what the directory does.

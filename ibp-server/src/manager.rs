@@ -264,10 +264,14 @@ impl<'p> Manager<'p> {
                         table.park(id, State::Parting);
                     }
                 }
-                None => table.free(id),
+                None => {
+                    self.pool.release_spill(id);
+                    table.free(id);
+                }
             }
         }
         self.pool.board.set_activity(slot, 0, Activity::Absent);
+        // The event that it was woken by stays in its row: the next keeper sees to it.
         self.pool.board.row(slot).put_down();
         for index in 0..self.pool.listeners.len() {
             self.pool.arm_listener(index);

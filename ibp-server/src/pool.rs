@@ -57,6 +57,16 @@ impl Pool {
         }
     }
 
+    /// Gives back what a connection's pieces took of the spill: all that was reserved for it, also by a worker that died
+    /// before it could say so in the row.
+    pub(crate) fn release_spill(&self, id: u32) {
+        let spilled = self.table.take_spilled(id);
+        if spilled > 0 {
+            self.spill.discard_all(id);
+            self.control.release_spill(spilled);
+        }
+    }
+
     /// Takes no more connections, in any process.
     pub(crate) fn shut_listeners(&self) {
         for listener in &self.listeners {

@@ -234,7 +234,7 @@ impl<'p> Worker<'p> {
             _ => {
                 if !kept {
                     self.pool.control.count(Count::Refused);
-                    tracing::warn!(connection = id, "no room for a request in pieces: connection closed");
+                    tracing::debug!(connection = id, "no room for a request in pieces: connection closed");
                 }
                 if fresh {
                     live.descriptor.end_sending();
@@ -262,7 +262,7 @@ impl<'p> Worker<'p> {
         match adopted {
             Ok(Some(id)) => return Some(id),
             Ok(None) => {
-                tracing::warn!("no room for another connection ({} are open)", self.pool.table.len());
+                tracing::debug!("no room for another connection ({} are open)", self.pool.table.len());
             }
             Err(error) => {
                 tracing::error!(slot = self.slot, %error, "a descriptor of the platform's range is taken: an app leaks descriptors; this worker ends");
@@ -300,6 +300,11 @@ impl<'p> Worker<'p> {
                 self.pool.arm_listener(index);
             }
             self.sweep(now_ms);
+            // Said once a second, however many there are.
+            let refused = self.pool.control.newly_refused();
+            if refused > 0 {
+                tracing::warn!(refused, "no room for connections or requests: refused");
+            }
         }
     }
 

@@ -149,6 +149,8 @@ impl<'p> Conversation<'p> {
             }
             self.input.need = need;
             if !self.output.is_empty() {
+                // The hello. Whoever finds this worker dead here cannot know whether the client has it.
+                self.row.set_step(Step::Answering);
                 if !self.send(live.descriptor)? {
                     return Ok(Verdict::Park(State::Writing));
                 }

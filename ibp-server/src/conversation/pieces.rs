@@ -97,13 +97,23 @@ impl Conversation<'_> {
     /// Keeps what a parked connection cannot lose: input that is not whole, answers that were not taken. False when
     /// there is no room for it.
     pub(crate) fn keep(&mut self, id: u32, saved: &mut Saved) -> bool {
-        if self.sent < self.output.len() {
-            let left = &self.output[self.sent..];
-            if !self.put_by(id, Direction::Output, 0, left) {
-                return false;
-            }
-            saved.output = Sending { total: left.len() as u32, sent: 0 };
+        // Input first: what was answered makes room for its answer.
+        self.keep_input(id, saved) && self.keep_output(id, saved)
+    }
+
+    fn keep_output(&self, id: u32, saved: &mut Saved) -> bool {
+        let left = &self.output[self.sent.min(self.output.len())..];
+        if left.is_empty() {
+            return true;
         }
+        if !self.put_by(id, Direction::Output, 0, left) {
+            return false;
+        }
+        saved.output = Sending { total: left.len() as u32, sent: 0 };
+        true
+    }
+
+    fn keep_input(&self, id: u32, saved: &mut Saved) -> bool {
         let rest = self.input.rest();
         let before = saved.input.have;
         if rest.is_empty() {
@@ -131,13 +141,16 @@ impl Conversation<'_> {
         if length == 0 {
             return true;
         }
+        self.pool.table.add_spilled(id, length);
         if !self.pool.control.reserve_spill(length, self.pool.settings.spill_quota) {
+            self.pool.table.sub_spilled(id, length);
             return false;
         }
         match self.pool.spill.write(id, direction, at, bytes) {
             Ok(()) => true,
             Err(error) => {
                 self.pool.control.release_spill(length);
+                self.pool.table.sub_spilled(id, length);
                 tracing::error!(connection = id, %error, "cannot keep a request or an answer that is in pieces");
                 false
             }
@@ -147,5 +160,6 @@ impl Conversation<'_> {
     fn forget(&self, id: u32, direction: Direction, length: u32) {
         self.pool.spill.discard(id, direction, u64::from(length));
         self.pool.control.release_spill(u64::from(length));
+        self.pool.table.sub_spilled(id, u64::from(length));
     }
 }

@@ -31,6 +31,7 @@ struct Words {
     protocol_errors: AtomicU64,
     timeouts: AtomicU64,
     deaths: AtomicU64,
+    refusals_told: AtomicU64,
 }
 
 /// Handle to the shared words.
@@ -110,6 +111,12 @@ impl Control {
 
     pub(crate) fn count(&self, count: Count) {
         self.counter(count).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were refused since this was last asked.
+    pub(crate) fn newly_refused(&self) -> u64 {
+        let refused = self.counted(Count::Refused);
+        refused.saturating_sub(self.words().refusals_told.swap(refused, Ordering::Relaxed))
     }
 
     pub(crate) fn counted(&self, count: Count) -> u64 {

@@ -61,6 +61,14 @@ impl Spill {
         self.file.read_exact_at(into, self.start(connection, direction) + at)
     }
 
+    /// Gives all memory of a connection back, in both directions.
+    pub(crate) fn discard_all(&self, connection: u32) {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let start = self.start(connection, Direction::Input);
+        // If it fails the memory stays with the connection's place and is used again by the next.
+        let _ = rustix::fs::fallocate(&self.file, flags, start, self.stride * 2);
+    }
+
     /// Gives the memory of `length` bytes back.
     pub(crate) fn discard(&self, connection: u32, direction: Direction, length: u64) {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;

@@ -87,7 +87,8 @@ pub(crate) struct Row {
     word: AtomicU64,
     /// The slot whose table has the connection for certain: that of the worker that took it.
     holder: AtomicU32,
-    _reserved: AtomicU32,
+    /// Bytes that the connection has reserved of the spill, whatever became of whoever reserved them.
+    spilled: AtomicU32,
     session: [AtomicU64; 2],
     since_ms: AtomicU64,
     /// Bytes of input in the spill, and bytes that make it whole.
@@ -243,6 +244,26 @@ impl Table {
         row.output[0].store(saved.output.total, Ordering::Relaxed);
         row.output[1].store(saved.output.sent, Ordering::Relaxed);
         row.client_node.store(&saved.client_node);
+    }
+
+    /// Notes that the row's connection takes `bytes` more of the spill. Only its owner may; before it takes them, so
+    /// that who buries the owner knows of them.
+    pub(crate) fn add_spilled(&self, id: u32, bytes: u64) {
+        self.row(id).spilled.fetch_add(u32::try_from(bytes).unwrap_or(u32::MAX), Ordering::AcqRel);
+    }
+
+    /// Notes that it gave `bytes` back. Only its owner may.
+    pub(crate) fn sub_spilled(&self, id: u32, bytes: u64) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let _ = self
+            .row(id)
+            .spilled
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |spilled| Some(spilled.saturating_sub(bytes)));
+    }
+
+    /// All that it has taken of the spill, which is to be given back by the caller.
+    pub(crate) fn take_spilled(&self, id: u32) -> u64 {
+        u64::from(self.row(id).spilled.swap(0, Ordering::AcqRel))
     }
 
     /// Gives the row to whoever claims it next. Only its owner may; before it arms the ready set.

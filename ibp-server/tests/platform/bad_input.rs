@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ibp_core::wire::ErrorCode;
@@ -17,6 +18,8 @@ crate::tests!(
     http_is_told_that_it_is_not_spoken,
     a_large_request_in_pieces_takes_memory_only_for_what_came,
     many_connections_at_once_and_gone_again,
+    workers_killed_while_they_receive_give_back_what_they_took,
+    a_file_that_is_no_socket_is_not_replaced_by_one,
 );
 
 fn serves(served: &Served) {
@@ -194,4 +197,66 @@ fn many_connections_at_once_and_gone_again() {
         let (_, keepers, _) = served.processes();
         keepers.iter().all(|pid| open(pid) < 100).then_some(())
     });
+}
+
+fn workers_killed_while_they_receive_give_back_what_they_took() {
+    let served = Served::start(&Wanted::default());
+    let body = vec![5; 60 << 20];
+    for _ in 0..6 {
+        let sent = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut peer = Peer::connect(served.address);
+                    peer.ask("echo", b"first");
+                    for piece in peer.request("echo", &body, new_id(), true).chunks(256 << 10) {
+                        if peer.stream.write_all(piece).is_err() {
+                            break;
+                        }
+                        sent.fetch_add(piece.len(), Ordering::Relaxed);
+                    }
+                });
+            }
+            until(Duration::from_secs(30), "bytes on their way", || {
+                (sent.load(Ordering::Relaxed) > 40 << 20).then_some(())
+            });
+            for pid in served.processes().2 {
+                let pid = rustix::process::Pid::from_raw(pid).unwrap();
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        });
+    }
+    // Three of them fit in what is allowed together, as if nothing had been: once what the dead held is given back.
+    until(Duration::from_secs(30), "room for three", || {
+        let mut peers: Vec<Peer> = (0..3).map(|_| Peer::connect(served.address)).collect();
+        let requests: Vec<_> =
+            peers.iter_mut().map(|peer| peer.request("echo", &body, new_id(), true)).collect();
+        for (peer, bytes) in peers.iter_mut().zip(&requests) {
+            peer.stream.write_all(&bytes[..bytes.len() - 1]).ok()?;
+        }
+        for (peer, bytes) in peers.iter_mut().zip(&requests) {
+            peer.stream.write_all(&bytes[bytes.len() - 1..]).ok()?;
+            let answer = peer.try_hear().ok()?;
+            if !matches!(answer, Said::Answer { body: answer, .. } if answer == body) {
+                return None;
+            }
+        }
+        Some(())
+    });
+}
+
+fn a_file_that_is_no_socket_is_not_replaced_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("precious");
+    std::fs::write(&path, "precious").unwrap();
+    let wanted = Wanted { unix: Some(path.clone()), ..Wanted::default() };
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--serve", &wanted.to_text()])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = until(Duration::from_secs(20), "a platform that cannot begin", || child.try_wait().unwrap());
+    assert!(!status.success());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }

@@ -44,7 +44,7 @@ impl Default for Wanted {
 }
 
 impl Wanted {
-    fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let path = |path: &Option<PathBuf>| path.as_ref().map_or(String::new(), |p| p.display().to_string());
         format!(
             "{},{},{},{},{},{},{},{},{},{}",

@@ -76,7 +76,8 @@ fn good_evidence_is_accepted() {
 #[test]
 fn each_contradiction_is_found() {
     use Event::*;
-    let cases: &[(&str, &[(u8, Event)], &[(u8, Event)])] = &[
+    type Events = &'static [(u8, Event)];
+    let cases: &[(&str, Events, Events)] = &[
         ("no app has ended it", &[(1, Begin)], &[(1, Right)]),
         ("no app has ended it", &[], &[(1, Responded)]),
         ("a wrong answer", &RAN, &[(1, Wrong)]),

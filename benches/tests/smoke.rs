@@ -67,3 +67,10 @@ fn a_system_that_is_not_there_is_an_error() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("there is no system \"other\""));
 }
+
+#[test]
+fn the_configuration_gives_every_figure() {
+    let figures = run(env!("CARGO_BIN_EXE_config"), &["--json", "--nodes", "100", "--rounds", "1"]);
+    assert_eq!(figures.len(), 7);
+    assert!(figures.iter().all(|figure| figure["value"].as_f64().unwrap() >= 0.0), "{figures:?}");
+}

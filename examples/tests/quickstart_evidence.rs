@@ -76,8 +76,9 @@ fn good_evidence_is_accepted() {
 #[test]
 fn each_contradiction_is_found() {
     use Event::*;
-    type Events = &'static [(u8, Event)];
-    let cases: &[(&str, Events, Events)] = &[
+    /// What is claimed, what the client recorded, what the app recorded.
+    type Case<'a> = (&'a str, &'a [(u8, Event)], &'a [(u8, Event)]);
+    let cases: &[Case<'_>] = &[
         ("no app has ended it", &[(1, Begin)], &[(1, Right)]),
         ("no app has ended it", &[], &[(1, Responded)]),
         ("a wrong answer", &RAN, &[(1, Wrong)]),

@@ -306,12 +306,12 @@ impl Link {
                 }
                 ClientEvent::OutcomeAnswer(answer) => Some(Answer::Outcome(answer)),
                 ClientEvent::Goodbye(goodbye) => {
-                    self.not_taken = goodbye.last_taken < self.number;
+                    self.not_taken = !self.session.was_taken(self.number, goodbye.last_taken);
                     // It is the server's last frame: with the question taken, its answer is lost.
                     return Err(if self.not_taken { Cause::Goodbye(goodbye.reason) } else { Cause::Closed });
                 }
                 ClientEvent::Error(error) => {
-                    self.not_taken = error.last_taken < self.number;
+                    self.not_taken = !self.session.was_taken(self.number, error.last_taken);
                     return Err(Cause::Peer { code: error.code, text: peer_text(error.text.as_bytes()) });
                 }
                 ClientEvent::FileBegin(_) | ClientEvent::FileData(_) | ClientEvent::FileEnd => {

@@ -14,7 +14,7 @@ use ibp_core::config::{Access, View, ViewApp, ViewHost, ViewNode};
 use ibp_core::wire::TransactionId;
 use ibp_shm::{Directory, Publisher, PublisherOptions};
 use support::process::{again, in_child, is_helper, role};
-use support::{Log, Reply, Server, builder, client, read_request};
+use support::{Log, Reply, Server, builder, client};
 
 #[test]
 fn a_connection_of_the_parent_is_of_no_use_in_a_child() {
@@ -248,13 +248,6 @@ fn private_dirty() -> usize {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// A line of this process's `/proc/self/status`, in KiB.
-fn status(name: &str) -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 #[test]
 fn a_client_adds_at_most_two_mebibytes() {
     let test = "a_client_adds_at_most_two_mebibytes";
@@ -289,39 +282,6 @@ fn a_client_adds_at_most_two_mebibytes() {
     let (empty, with_client) = (measure("nothing"), measure(&server.addr.to_string()));
     println!("Private_Dirty: {empty} KiB without, {with_client} KiB with a client");
     assert!(with_client <= empty + 2048, "{empty} KiB without, {with_client} KiB with a client");
-}
-
-/// A peer that declares 60 MiB and sends little gets no memory for it.
-#[test]
-fn a_declared_length_gets_no_memory() {
-    use ibp_core::wire::ib2::{FrameType, Header};
-    let test = "a_declared_length_gets_no_memory";
-    if let Some(addr) = role("declared") {
-        let client = client(&[addr.parse().unwrap()]);
-        let before = status("VmSize:");
-        for _ in 0..5 {
-            let error =
-                client.request("NODE", "echo").timeout(Duration::from_millis(200)).send().unwrap_err();
-            assert_eq!(error.state(), State::Suspicious, "{error}");
-        }
-        let grown = status("VmPeak:").saturating_sub(before);
-        println!("grown by {grown} KiB at most");
-        assert!(grown < 8 << 10, "grown by {grown} KiB");
-        return;
-    }
-    if is_helper() {
-        return;
-    }
-    let server = Server::treating(|stream| {
-        read_request(stream).unwrap();
-        let mut bytes = support::hello_bytes();
-        Header { frame: FrameType::Response, flags: 0, number: 1, length: 60 << 20 }.put(&mut bytes);
-        bytes.extend_from_slice(&[0; 100_000]);
-        let _ = stream.write_all(&bytes);
-        support::await_end(stream);
-    });
-    let output = again(test, "declared", &server.addr.to_string()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -65,6 +65,14 @@ fn sixty_four_levels_are_allowed() {
 }
 
 #[test]
+fn long_lines_take_no_longer_than_long_files() {
+    // Each of these took time with the square of its length in some reader.
+    for piece in ["a ", "\"a\" ", "/**/ ", "... ", "' ", "“ ", "， ", "\\ ", "- ", "{ a ", "\u{3000}"] {
+        read_as_everything(&format!("{{ {}", piece.repeat(10_000)));
+    }
+}
+
+#[test]
 fn a_hundred_errors_are_enough() {
     let text = format!("{{ \"nodes\" : [ {} ] }}", "{ \"node\" : 5 } ,\n".repeat(100_000));
     let source = Source::new("ibp_nodes.conf", &text);

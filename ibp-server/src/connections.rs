@@ -21,11 +21,13 @@ pub(crate) struct Connections<'p> {
     slot: usize,
     /// Handles to the processes that others' descriptors are fetched from, opened when first needed.
     processes: Vec<Option<(Pid, OwnedFd)>>,
+    /// The kernel does not let this process fetch: keepers pass.
+    denied: bool,
 }
 
 impl<'p> Connections<'p> {
     pub(crate) fn new(pool: &'p Pool, slot: usize) -> Self {
-        Self { pool, slot, processes: (0..pool.board.slots()).map(|_| None).collect() }
+        Self { pool, slot, processes: (0..pool.board.slots()).map(|_| None).collect(), denied: false }
     }
 
     fn owner(&self) -> u16 {
@@ -96,8 +98,20 @@ impl<'p> Connections<'p> {
             let keeper = self.pool.board.row(slot).keeper();
             let (worker, _) = self.pool.board.activity(slot);
             for process in [keeper, worker].into_iter().flatten() {
+                if self.denied {
+                    break;
+                }
                 match self.fetch_from(slot, process, table.number(id)) {
                     Ok(fetched) => return Ok(fetched),
+                    Err(error) => {
+                        self.denied = is_denied(&error);
+                        failed = error;
+                    }
+                }
+            }
+            if self.denied {
+                match self.pool.counters[slot].ask(table.number(id)) {
+                    Ok(passed) => return Ok(passed),
                     Err(error) => failed = error,
                 }
             }
@@ -254,6 +268,11 @@ fn interest_of(state: State) -> Interest {
         State::Writing | State::Queued => Interest::Output,
         _ => Interest::Input,
     }
+}
+
+/// Whether the kernel, or a filter of the container, does not allow fetching at all.
+fn is_denied(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS))
 }
 
 /// Whether fetching a connection failed because nobody has it: no holder is known, or those that were are dead.

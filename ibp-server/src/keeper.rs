@@ -141,7 +141,9 @@ impl<'p> Keeper<'p> {
     /// Waits until the worker ends, the manager dies, or the time is over.
     fn wait_for(&mut self, worker: Option<&OwnedFd>, time: Duration) {
         let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
-        let mut fds = Vec::with_capacity(2);
+        let mut fds = Vec::with_capacity(3);
+        let counter = &self.pool.counters[self.slot];
+        fds.push(PollFd::new(counter.descriptor(), PollFlags::IN));
         fds.extend(worker.map(|worker| PollFd::new(worker, PollFlags::IN)));
         if self.orphaned_ms.is_none() {
             fds.push(PollFd::new(&self.manager, PollFlags::IN));
@@ -150,7 +152,11 @@ impl<'p> Keeper<'p> {
         let _ = poll(&mut fds, Some(&timeout));
         let died =
             self.orphaned_ms.is_none() && fds.last().is_some_and(|manager| !manager.revents().is_empty());
+        let asked = !fds[0].revents().is_empty();
         drop(fds);
+        if asked {
+            counter.serve(self.pool, self.slot);
+        }
         if died {
             self.orphaned_ms = Some(boottime_ms());
             if self.pool.control.stage() < Stage::Draining {

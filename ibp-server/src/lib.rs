@@ -44,6 +44,7 @@ mod event;
 mod keeper;
 mod listener;
 mod manager;
+mod passing;
 mod platform;
 mod pool;
 mod service;

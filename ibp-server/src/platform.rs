@@ -9,6 +9,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::error::{ServerError, Tried};
 use crate::listener::{Listener, unix_socket_path};
 use crate::manager::{Manager, Summary};
+use crate::passing::Counter;
 use crate::pool::{Doorbell, Pool};
 use crate::service::Service;
 use crate::settings::Settings;
@@ -181,6 +182,10 @@ impl Builder {
             spill: Spill::new(connections, longest).tried("make shared memory")?,
             ready: ReadySet::new().tried("make an epoll set")?,
             listeners,
+            counters: (0..slots)
+                .map(|_| Counter::new(64))
+                .collect::<std::io::Result<_>>()
+                .tried("make a Unix socket")?,
             wake: Doorbell::new().tried("make an eventfd")?,
             started: Doorbell::new().tried("make an eventfd")?,
             settings,

@@ -10,6 +10,7 @@ use rustix::event::EventfdFlags;
 
 use crate::event::Event;
 use crate::listener::Listener;
+use crate::passing::Counter;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::shared::board::Board;
@@ -32,6 +33,8 @@ pub(crate) struct Pool {
     pub(crate) spill: Spill,
     pub(crate) ready: ReadySet,
     pub(crate) listeners: Vec<Listener>,
+    /// Where each slot's keeper passes its connections to others.
+    pub(crate) counters: Vec<Counter>,
     pub(crate) wake: Doorbell,
     /// Rung by each worker when it begins to serve.
     pub(crate) started: Doorbell,

@@ -131,7 +131,7 @@ fn term_to_one_worker_replaces_it_without_harm() {
 fn an_address_in_use_is_a_clear_error() {
     let first = Served::start(&Wanted::default());
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--serve", &format!("4,{},,5000,10000,0,75000,64,", first.address)])
+        .args(["--serve", &format!("4,{},,5000,10000,0,75000,64,,false", first.address)])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));

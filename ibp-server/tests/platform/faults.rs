@@ -17,6 +17,7 @@ crate::tests!(
     a_worker_that_dies_at_start_is_retried_with_a_growing_pause,
     descriptors_that_an_app_leaks_do_not_end_the_service,
     a_stopped_worker_delays_nobody_else,
+    where_fetching_is_denied_connections_are_passed,
 );
 
 fn kill(pid: i32, signal: Signal) {
@@ -309,13 +310,7 @@ fn a_stopped_worker_delays_nobody_else() {
     }
     let (_, _, workers) = served.processes();
     // Whoever is stopped with a connection in hand delays that one; here all are done with theirs.
-    until(Duration::from_secs(5), "all workers to wait", || {
-        let waits = |pid: &i32| {
-            let place = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-            place.contains("epoll") || place == "0"
-        };
-        workers.iter().all(waits).then_some(())
-    });
+    served.rest();
     kill(workers[0], Signal::STOP);
     for _ in 0..50 {
         for peer in &mut peers {
@@ -327,4 +322,35 @@ fn a_stopped_worker_delays_nobody_else() {
     for peer in &mut peers {
         assert_eq!(peer.ask("echo", b"z"), b"z");
     }
+}
+
+fn where_fetching_is_denied_connections_are_passed() {
+    let served = Served::start(&Wanted { deny_fetching: true, ..Wanted::default() });
+    let mut peers: Vec<Peer> = (0..100).map(|_| Peer::connect(served.address)).collect();
+    let mut served_by = std::collections::HashSet::new();
+    for _ in 0..5 {
+        // All at once, so that many workers serve each.
+        for peer in &mut peers {
+            peer.send("pid", b"", false);
+        }
+        for peer in &mut peers {
+            match peer.hear() {
+                Said::Answer { execution: Execution::Executed(0), body, .. } => served_by.insert(body),
+                other => panic!("{other:?}"),
+            };
+        }
+    }
+    let (_, _, before) = served.processes();
+    served.rest();
+    for pid in &before {
+        kill(*pid, Signal::KILL);
+    }
+    until(Duration::from_secs(10), "four new workers", || {
+        let (_, _, now) = served.processes();
+        (now.len() == 4 && now.iter().all(|pid| !before.contains(pid))).then_some(())
+    });
+    for peer in &mut peers {
+        assert_eq!(peer.ask("echo", b"after"), b"after");
+    }
+    assert!(served_by.len() > 1, "one worker served all");
 }

@@ -22,6 +22,8 @@ pub(crate) struct Wanted {
     pub(crate) connections: usize,
     /// A file: while it exists, workers die at their start.
     pub(crate) die_at_start: Option<PathBuf>,
+    /// A container that does not let processes fetch one another's descriptors.
+    pub(crate) deny_fetching: bool,
 }
 
 impl Default for Wanted {
@@ -36,6 +38,7 @@ impl Default for Wanted {
             app_ms: 75_000,
             connections: 4_096,
             die_at_start: None,
+            deny_fetching: false,
         }
     }
 }
@@ -44,7 +47,7 @@ impl Wanted {
     fn to_text(&self) -> String {
         let path = |path: &Option<PathBuf>| path.as_ref().map_or(String::new(), |p| p.display().to_string());
         format!(
-            "{},{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{},{}",
             self.workers,
             self.listen,
             path(&self.unix),
@@ -53,7 +56,8 @@ impl Wanted {
             self.idle_ms,
             self.app_ms,
             self.connections,
-            path(&self.die_at_start)
+            path(&self.die_at_start),
+            self.deny_fetching
         )
     }
 
@@ -70,6 +74,7 @@ impl Wanted {
             app_ms: fields.next()?.parse().ok()?,
             connections: fields.next()?.parse().ok()?,
             die_at_start: path(fields.next()?),
+            deny_fetching: fields.next()?.parse().ok()?,
         })
     }
 }
@@ -83,6 +88,9 @@ pub(crate) fn serve(wanted: &str) -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let Some(wanted) = Wanted::from_text(wanted) else { return ExitCode::from(2) };
+    if wanted.deny_fetching {
+        deny(libc::SYS_pidfd_getfd);
+    }
     let settings = Settings {
         workers: wanted.workers,
         grace: Duration::from_millis(wanted.grace_ms),
@@ -174,6 +182,24 @@ pub(crate) fn serve(wanted: &str) -> ExitCode {
     }
 }
 
+/// Has the kernel answer EPERM to a system call, as the filter of a container does.
+fn deny(call: libc::c_long) {
+    let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut filter = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, call as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program is complete and lives through the call; the filter concerns this process and its children.
+    let result = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
 fn number(request: &Request<'_>) -> u64 {
     std::str::from_utf8(request.body()).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
@@ -239,6 +265,18 @@ impl Served {
         let keepers = children(manager);
         let workers = keepers.iter().flat_map(|keeper| children(*keeper)).collect();
         (manager, keepers, workers)
+    }
+
+    /// Waits until no worker has a connection in hand.
+    pub(crate) fn rest(&self) {
+        until(Duration::from_secs(10), "all workers to wait", || {
+            let (_, _, workers) = self.processes();
+            let waits = |pid: &i32| {
+                let place = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+                place.contains("epoll")
+            };
+            workers.iter().all(waits).then_some(())
+        });
     }
 
     /// Waits for its end.

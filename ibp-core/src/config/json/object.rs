@@ -209,11 +209,13 @@ impl<'a> Reader<'a> {
             return Some((Cow::Borrowed(word), span));
         }
         // What follows in the line is most likely the same slip.
-        while !self.word_here().is_empty() && !self.text[span.from as usize..self.at].contains('\n') {
+        let mut word_end = span.to as usize;
+        while self.peek().is_some()
+            && !self.text[word_end..self.at].contains('\n')
+            && !self.word_here().is_empty()
+        {
             self.at += self.word_here().len();
-            if self.peek().is_none() {
-                break;
-            }
+            word_end = self.at;
         }
         self.error(span, format!("unexpected word {}", self.shown(word)));
         self.lenient = true;

@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         if severity == Severity::Error {
             self.errors += 1;
         }
-        if self.errors == Self::MAX_ERRORS || self.findings.len() == 10 * Self::MAX_ERRORS {
+        if self.errors == Self::MAX_ERRORS || self.findings.len() == 2 * Self::MAX_ERRORS {
             if let Some(last) = self.findings.last_mut() {
                 let _ =
                     write!(last.message, " (the file is not checked further after {} errors)", self.errors);

@@ -167,9 +167,11 @@ impl<'a> Reader<'a> {
         if self.source.is_secret() {
             return "(not shown)".to_owned();
         }
+        // Control characters must not reach a terminal.
+        let shown = |part: &str| part.replace(char::is_control, "\u{fffd}");
         match part.char_indices().nth(40) {
-            Some((end, _)) => format!("{}...", &part[..end]),
-            None => part.to_owned(),
+            Some((end, _)) => format!("{}...", shown(&part[..end])),
+            None => shown(part),
         }
     }
 }

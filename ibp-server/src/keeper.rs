@@ -204,7 +204,9 @@ impl<'p> Keeper<'p> {
     fn end_what_is_stuck(&mut self, pid: Pid) {
         let row = self.pool.board.row(self.slot);
         let visits = row.visits();
-        let working = self.pool.board.activity(self.slot).1 == Activity::Busy && row.running().is_none();
+        // An event that the kernel handed over counts, too: it may have been stopped before it looked at it.
+        let woken = row.event.data() != 0 || self.pool.board.activity(self.slot).1 == Activity::Busy;
+        let working = woken && row.running().is_none();
         let now_ms = boottime_ms();
         if !working || self.visit.0 != visits {
             self.visit = (visits, now_ms);

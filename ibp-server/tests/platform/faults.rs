@@ -312,6 +312,10 @@ fn a_stopped_worker_delays_nobody_else() {
     // Whoever is stopped with a connection in hand delays that one; here all are done with theirs.
     served.rest();
     kill(workers[0], Signal::STOP);
+    until(Duration::from_secs(5), "it to be stopped", || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", workers[0])).unwrap();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')).then_some(())
+    });
     for _ in 0..50 {
         for peer in &mut peers {
             assert_eq!(peer.ask("echo", b"y"), b"y");

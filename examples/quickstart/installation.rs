@@ -1,7 +1,7 @@
 //! A temporary installation: the directories and files that a host of the cluster has.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,11 @@ impl Drop for Installation {
     fn drop(&mut self) {
         match fs::remove_dir_all(self.shared_memory.path()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                eprintln!("quickstart: cannot remove {}: {error}", self.shared_memory.path().display());
+                let _ = writeln!(
+                    io::stderr(),
+                    "quickstart: cannot remove {}: {error}",
+                    self.shared_memory.path().display()
+                );
             }
             _ => {}
         }

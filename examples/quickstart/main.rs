@@ -60,7 +60,12 @@ struct Options {
 enum Role {
     /// Publishes the configuration of the installation.
     #[command(hide = true)]
-    Agent { home: PathBuf },
+    Agent {
+        home: PathBuf,
+        parent: i32,
+        #[arg(long)]
+        keep: bool,
+    },
     /// Serves node ECIF.
     #[command(hide = true)]
     Platform { home: PathBuf, name: String, parent: i32 },
@@ -79,7 +84,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let result = match &options.role {
         None => return guide(&options),
-        Some(Role::Agent { home }) => agent::run(home),
+        Some(Role::Agent { home, parent, keep }) => agent::run(home, *parent, !keep),
         Some(Role::Platform { home, name, parent }) => platform::run(home, name, *parent),
         Some(Role::Client { journal, seed, parent, tcp }) => client::run(journal, *seed, *parent, *tcp),
     };

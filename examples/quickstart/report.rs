@@ -1,6 +1,7 @@
 //! What the tour prints in the end.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -30,59 +31,60 @@ impl Report {
     }
 
     pub fn print(&self, as_json: bool) {
-        if as_json {
-            println!("{:#}", self.to_json())
-        } else {
-            self.print_table()
-        }
+        let text = if as_json { format!("{:#}\n", self.to_json()) } else { self.table() };
+        // Whoever read it may be gone; the exit status tells.
+        let _ = io::stdout().write_all(text.as_bytes());
         for what in self.findings.contradictions.iter().take(SHOWN) {
-            eprintln!("quickstart: WRONG: {what}");
+            let _ = writeln!(io::stderr(), "quickstart: WRONG: {what}");
         }
         if self.findings.contradictions.len() > SHOWN {
-            eprintln!("quickstart: and {} more", self.findings.contradictions.len() - SHOWN);
+            let _ =
+                writeln!(io::stderr(), "quickstart: and {} more", self.findings.contradictions.len() - SHOWN);
         }
         if !self.is_right() {
-            eprintln!("quickstart: repeat with --seed {} --keep", self.seed);
+            let _ = writeln!(io::stderr(), "quickstart: repeat with --seed {} --keep", self.seed);
         }
     }
 
-    fn print_table(&self) {
+    fn table(&self) -> String {
+        let mut lines = Vec::new();
         let findings = &self.findings;
-        println!();
-        println!(
+        lines.push(String::new());
+        lines.push(format!(
             "{:<32} {:>12} {:>11} {:>9} {:>9} {:>9}",
             "answered, every byte compared", "transactions", "per second", "p50 ms", "p99 ms", "p99.9 ms"
-        );
+        ));
         for calls in &findings.kinds {
             let [p50, p99, p999] = quantiles(&calls.times).map(|time| format!("{time:.3}"));
             let (count, rate) = (calls.times.len(), self.rate(calls.times.len()));
-            println!("{:<32} {count:>12} {rate:>11.0} {p50:>9} {p99:>9} {p999:>9}", calls.name);
+            lines.push(format!("{:<32} {count:>12} {rate:>11.0} {p50:>9} {p99:>9} {p999:>9}", calls.name));
         }
         let answered: u64 = findings.kinds.iter().map(|calls| calls.times.len()).sum();
-        println!("{:<32} {answered:>12} {:>11.0}", "all", self.rate(answered));
-        println!(
+        lines.push(format!("{:<32} {answered:>12} {:>11.0}", "all", self.rate(answered)));
+        lines.push(format!(
             "{:<32} {:>12}   by state, what the app's journal says, and the platform when asked",
             "failed",
             findings.failed.len()
-        );
+        ));
         for ((state, app, said), count) in self.failures() {
-            println!("  {state:<30} {count:>12}   {app}; {said}");
+            lines.push(format!("  {state:<30} {count:>12}   {app}; {said}"));
         }
-        println!(
+        lines.push(format!(
             "{:<32} {:>12}   of which the apps finished {}",
             "cut off with a killed client", findings.cut_off, findings.cut_off_finished
-        );
+        ));
         let verdict = if self.is_right() {
             "every transaction was right, or failed in a state that the journals confirm".to_owned()
         } else {
             format!("{} CONTRADICTIONS", findings.contradictions.len())
         };
-        println!(
+        lines.push(format!(
             "{} workers and 1 client killed, {} configurations published, {:.1} s in all: {verdict}",
             self.kills,
             self.editions,
             self.elapsed.as_secs_f64(),
-        );
+        ));
+        lines.join("\n") + "\n"
     }
 
     fn failures(&self) -> BTreeMap<(&'static str, &'static str, &'static str), u64> {

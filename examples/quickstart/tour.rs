@@ -54,11 +54,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let watch = Watch::start(limit, options.json)?;
     adopt_orphans()?;
     watch.say(format_args!("seed {seed}"));
-    let mut tour = Tour::prepare(&watch, seed)?;
-    if options.keep {
-        watch.say(format_args!("kept: {}", tour.installation.home().display()));
-        tour.installation.keep();
-    }
+    let mut tour = Tour::prepare(&watch, seed, options.keep)?;
     let load = tour.load(Duration::from_secs_f64(options.seconds))?;
     let deaths = tour.end()?;
     let mut findings = tour.examine()?;
@@ -73,11 +69,17 @@ pub fn run(options: &Options) -> Result<Report> {
 
 impl<'a> Tour<'a> {
     /// Everything up to the point where clients can come.
-    fn prepare(watch: &'a Watch, seed: u64) -> Result<Self> {
-        let installation = Installation::make()?;
+    fn prepare(watch: &'a Watch, seed: u64, keep: bool) -> Result<Self> {
+        let mut installation = Installation::make()?;
         watch.say(format_args!("an installation in {}", installation.home().display()));
         let mut role = this_program()?;
-        let agent = Process::start("the agent", role.arg("agent").arg(installation.home()))?;
+        role.arg("agent").arg(installation.home()).arg(std::process::id().to_string());
+        if keep {
+            watch.say("it is kept");
+            installation.keep();
+            role.arg("--keep");
+        }
+        let agent = Process::start("the agent", &mut role)?;
         let mut tour = Tour {
             clients: Vec::new(),
             platforms: Vec::new(),

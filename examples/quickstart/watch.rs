@@ -1,7 +1,7 @@
 //! The tour's clock: progress, the signals that end it early, and the time after which it has hung.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -59,7 +59,13 @@ impl Watch {
     /// Says what is happening.
     pub fn say(&self, what: impl fmt::Display) {
         let seconds = self.began.elapsed().as_secs_f64();
-        if self.is_quiet { eprintln!("{seconds:6.2} s  {what}") } else { println!("{seconds:6.2} s  {what}") }
+        let line = format!("{seconds:6.2} s  {what}\n");
+        // Whoever read it may be gone; the tour goes on, and its exit status tells.
+        let _ = if self.is_quiet {
+            io::stderr().write_all(line.as_bytes())
+        } else {
+            io::stdout().write_all(line.as_bytes())
+        };
     }
 
     pub fn elapsed(&self) -> Duration {

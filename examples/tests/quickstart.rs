@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use ibp_shm::Directory;
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,14 +21,17 @@ fn quickstart(scratch: &Path) -> Command {
     command
 }
 
-/// Nothing is left: neither files, nor shared memory, nor a process that has one of them open.
-fn assert_nothing_is_left(scratch: &TempDir, home: &str) {
-    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "files are left");
-    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+/// Files in the directory, and processes that were told of it.
+fn leftovers(scratch: &TempDir) -> Vec<String> {
+    let files = std::fs::read_dir(scratch.path()).unwrap().flatten();
+    let files = files.map(|file| file.path().display().to_string());
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let processes = processes.map(|process| {
         let arguments = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
-        assert!(!arguments.contains(home), "a process is left: {arguments}");
-    }
+        String::from_utf8_lossy(&arguments).replace('\0', " ")
+    });
+    let path = scratch.path().to_str().unwrap();
+    files.chain(processes.filter(|arguments| arguments.contains(path))).collect()
 }
 
 fn run(scratch: &TempDir, arguments: &[&str]) -> Output {
@@ -51,7 +55,7 @@ fn every_transaction_is_right_or_fails_in_a_state_that_the_journals_confirm() {
         for kind in kinds {
             assert!(kind["transactions"].as_u64().unwrap() > 0, "{kind}");
         }
-        assert_nothing_is_left(&scratch, scratch.path().to_str().unwrap());
+        assert_eq!(leftovers(&scratch), Vec::<String>::new());
     }
 }
 
@@ -72,8 +76,37 @@ fn interrupted_it_leaves_nothing_behind() {
         let _ = lines.count();
         assert_eq!(child.wait().unwrap().code(), Some(128 + signal.as_raw()));
         assert!(!shared_memory.path().exists(), "shared memory is left");
-        assert_nothing_is_left(&scratch, scratch.path().to_str().unwrap());
+        assert_eq!(leftovers(&scratch), Vec::<String>::new());
     }
+}
+
+#[test]
+fn killed_it_leaves_nothing_behind_either() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = quickstart(scratch.path());
+    let mut child =
+        command.args(["--seconds", "60"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let home = lines.find_map(|line| Some(line.split_once("an installation in ")?.1.to_owned())).unwrap();
+    let shared_memory = Directory::of_installation(Path::new(&home));
+    assert!(lines.any(|line| line.contains("clients ask")), "it ended before there was load");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !leftovers(&scratch).is_empty() || shared_memory.path().exists() {
+        assert!(Instant::now() < patience, "left: {:?}, {:?}", leftovers(&scratch), shared_memory.path());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn nobody_has_to_read_what_it_says() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = quickstart(scratch.path());
+    let mut child = command.args(["--seconds", "0.5"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(leftovers(&scratch), Vec::<String>::new());
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn ask(arguments: &Arguments, id: TransactionId) -> Result<u8, Failure> {
             ("host", json!(host.to_string())),
             ("transaction", json!(id.to_string())),
             ("outcome", json!(text)),
-            ("began_milliseconds_ago", json!(began_ago)),
+            ("began_ago_ms", json!(began_ago)),
         ];
         print(&facts, arguments.json, None);
         // One host of the node has it; the others know nothing of it.

@@ -225,7 +225,8 @@ impl ClientBuilder {
         let path = home.join("etc").join(config);
         let settings =
             IbmaSettings::load(&path).map_err(|error| Error::Installation(error.to_string()))?.value;
-        let client = self.attach(&Directory::of_installation(&home))?;
+        let directory = Directory::configured(&home, settings.shm_directory.as_deref());
+        let client = self.attach(&directory)?;
         let published = client.this_node();
         if published != settings.this_node.as_str() {
             return Err(Error::Installation(format!(

@@ -146,6 +146,15 @@ fn an_installation_is_found_by_the_environment() {
     said(&run("ibma.conf", &home_is), "restart the agent");
     publisher.close().unwrap();
     let _ = std::fs::remove_dir_all(directory.path());
+
+    // Where the settings say that the segments lie, the client looks, too.
+    let elsewhere = home.path().join("segments");
+    let text =
+        format!(r#"{{ "ibma" : {{ "this_node" : "CORE" , "shm_directory" : "{}" }} }}"#, elsewhere.display());
+    std::fs::write(&config, text).unwrap();
+    let mut publisher = Publisher::open(&Directory::at(&elsewhere), PublisherOptions::default()).unwrap();
+    publisher.publish(&view(&[server.addr])).unwrap();
+    said(&run("ibma.conf", &home_is), "node CORE: Ok(())");
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub(crate) struct Manager<'p> {
 
 impl<'p> Manager<'p> {
     pub(crate) fn new(pool: &'p Pool) -> Result<Self, ServerError> {
-        let wanted = [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD];
+        let wanted = [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
         let signals = Signals::collect(&wanted).tried("collect signals")?;
         let (death, alive) = pipe_with(PipeFlags::CLOEXEC).tried("make a pipe")?;
         // Workers whose keeper died come to the manager.
@@ -93,8 +93,11 @@ impl<'p> Manager<'p> {
         while self.keepers.iter().any(|kept| *kept != Kept::Over) {
             self.wait();
             while let Some(signal) = self.signals.next() {
-                if signal != libc::SIGCHLD {
-                    self.asked_to_end(signal);
+                match signal {
+                    libc::SIGTERM | libc::SIGINT => self.asked_to_end(signal),
+                    libc::SIGCHLD => {}
+                    // Their meanings (reload, upgrade) come later; until then they do no harm.
+                    other => tracing::warn!(signal = other, "this signal has no effect yet"),
                 }
             }
             self.reap();

@@ -38,6 +38,16 @@ impl Directory {
         Directory { path: PathBuf::from(format!("/dev/shm/ibp-{owner}-{digest:016x}")), owner }
     }
 
+    /// Where the settings say (`shm_directory` of `ibma.conf`), or the installation's own directory. The agent, the platforms and
+    /// the clients of an installation all find it so.
+    #[must_use]
+    pub fn configured(home: &Path, shm_directory: Option<&Path>) -> Directory {
+        match shm_directory {
+            Some(path) => Directory::at(path),
+            None => Directory::of_installation(home),
+        }
+    }
+
     /// A directory of the caller's choice, for containers and tests. It has to belong to the caller, unless
     /// [`owned_by`](Directory::owned_by) says another user.
     #[must_use]

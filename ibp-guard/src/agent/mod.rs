@@ -147,10 +147,7 @@ impl fmt::Debug for Agent {
 
 /// Where the segments of an installation lie: where its settings say, or in the directory of its own.
 pub fn segments(home: &Home, settings: &IbmaSettings) -> Directory {
-    match &settings.shm_directory {
-        Some(path) => Directory::at(path),
-        None => Directory::of_installation(home.path()),
-    }
+    Directory::configured(home.path(), settings.shm_directory.as_deref())
 }
 
 /// The group that may use the segments, as a number.

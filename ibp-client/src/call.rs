@@ -200,7 +200,7 @@ impl Shared {
             }
             Err(broken) => {
                 line.link = None;
-                self.note_break(&host, &broken, on_old_link, config);
+                self.note_break(&host, &broken, on_old_link);
                 return Err(failed(broken.state, broken.phase, broken.cause));
             }
         };

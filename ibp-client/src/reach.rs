@@ -166,7 +166,7 @@ impl Shared {
     }
 
     /// A connection broke: what that says about the host.
-    pub(crate) fn note_break(&self, host: &Host<'_>, broken: &Broken, on_old_link: bool, config: &Config) {
+    pub(crate) fn note_break(&self, host: &Host<'_>, broken: &Broken, on_old_link: bool) {
         match broken.cause {
             // An old connection may end for reasons that are none against a new one.
             _ if on_old_link && broken.state == State::NotSent => {}

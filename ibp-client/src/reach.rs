@@ -167,10 +167,9 @@ impl Shared {
 
     /// A connection broke: what that says about the host.
     pub(crate) fn note_break(&self, host: &Host<'_>, broken: &Broken, on_old_link: bool) {
-        match broken.cause {
-            // An old connection may end for reasons that are none against a new one.
-            _ if on_old_link && broken.state == State::NotSent => {}
-            _ => self.prefer_others(host),
+        // An old connection may end for reasons that are none against a new one.
+        if !on_old_link || broken.state != State::NotSent {
+            self.prefer_others(host);
         }
     }
 

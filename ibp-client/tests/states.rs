@@ -343,7 +343,7 @@ fn an_error_frame_says_what_was_taken() {
 }
 
 #[test]
-fn garbage_is_an_error_at_once_and_the_host_rests() {
+fn garbage_is_an_error_at_once_and_the_host_is_avoided() {
     for garbage in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], &[0; 64], &[0xff; 5000], b"IB2\x02rest", b"x"] {
         let server = Server::treating(move |stream| {
             read_request(stream).unwrap();
@@ -355,7 +355,7 @@ fn garbage_is_an_error_at_once_and_the_host_rests() {
         assert!(matches!(error.cause(), Some(Cause::Protocol(_))), "{error}");
         assert_eq!((error.state(), error.phase()), (State::Suspicious, Some(Phase::Waiting)));
         assert_eq!(stand_in.accepted(), 0);
-        // It draws no traffic from now on.
+        // Others come first for a second.
         for _ in 0..10 {
             assert_eq!(client.request("NODE", "echo").send().unwrap().host(), Some(stand_in.addr));
         }

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use ibp_core::wire::{AbortReason, Execution};
 use rustix::process::Signal;
 
-use crate::peer::{Peer, Said, short};
+use crate::peer::{Peer, Said, short, sleeping};
 use crate::served::{Served, Wanted, describe, is_alive, until};
 
 crate::tests!(
@@ -24,8 +24,7 @@ fn term_finishes_what_runs_and_says_goodbye_to_the_rest() {
     let served = Served::start(&Wanted::default());
     let address = served.address;
     let pids = all(&served);
-    let mut busy = Peer::connect(address);
-    busy.send("sleep", b"700", false);
+    let mut busy = sleeping(address, 700);
     let mut idle: Vec<Peer> = (0..50).map(|_| Peer::connect(address)).collect();
     for peer in &mut idle {
         peer.ask("echo", b"x");
@@ -58,12 +57,7 @@ fn term_finishes_what_runs_and_says_goodbye_to_the_rest() {
 fn interrupt_is_as_good_as_term_and_a_second_one_ends_at_once() {
     let served = Served::start(&Wanted { grace_ms: 60_000, ..Wanted::default() });
     let pids = all(&served);
-    let mut busy = Peer::connect(served.address);
-    busy.send("sleep", b"50000", false);
-    until(Duration::from_secs(5), "the app to run", || match short(served.address, "pid", b"") {
-        Said::Answer { load, .. } if load.busy >= 2 => Some(()),
-        _ => None,
-    });
+    let mut busy = sleeping(served.address, 50_000);
     served.signal(Signal::INT);
     until(Duration::from_secs(1), "the port to be refused", || {
         std::net::TcpStream::connect(served.address).is_err().then_some(())
@@ -86,12 +80,7 @@ fn interrupt_is_as_good_as_term_and_a_second_one_ends_at_once() {
 
 fn the_grace_time_ends_what_runs_too_long() {
     let served = Served::start(&Wanted { grace_ms: 500, ..Wanted::default() });
-    let mut busy = Peer::connect(served.address);
-    busy.send("sleep", b"50000", false);
-    until(Duration::from_secs(5), "the app to run", || match short(served.address, "pid", b"") {
-        Said::Answer { load, .. } if load.busy >= 2 => Some(()),
-        _ => None,
-    });
+    let mut busy = sleeping(served.address, 50_000);
     served.signal(Signal::TERM);
     match busy.hear() {
         Said::Answer { execution, .. } => {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use ibp_core::wire::{AbortReason, Execution, Outcome};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::peer::{Peer, Said, new_id, short};
+use crate::peer::{Peer, Said, new_id, short, sleeping};
 use crate::served::{Served, Wanted, children, is_alive, until};
 
 crate::tests!(
@@ -211,8 +211,7 @@ fn a_dead_manager_takes_no_more_connections_and_a_restart_takes_the_port() {
     let served = Served::start(&Wanted::default());
     let address = served.address;
     let (manager, keepers, workers) = served.processes();
-    let mut busy = Peer::connect(address);
-    busy.send("sleep", b"500", false);
+    let mut busy = sleeping(address, 500);
     let mut idle = Peer::connect(address);
     idle.ask("echo", b"x");
     kill(manager, Signal::KILL);

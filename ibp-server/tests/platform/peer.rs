@@ -13,6 +13,8 @@ use ibp_core::wire::ib2::{
 };
 use ibp_core::wire::{ErrorCode, Execution, Limits, Outcome, TransactionId};
 
+use crate::served::until;
+
 pub(crate) trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
@@ -170,4 +172,17 @@ pub(crate) fn short(address: SocketAddr, app: &str, body: &[u8]) -> Said {
         assert_eq!(peer.hear(), Said::End);
     }
     said
+}
+
+/// A peer whose call runs by now, for this long.
+pub(crate) fn sleeping(address: SocketAddr, milliseconds: u32) -> Peer {
+    let id = new_id();
+    let mut busy = Peer::connect(address);
+    let bytes = busy.request("sleep", milliseconds.to_string().as_bytes(), id, false);
+    busy.stream.write_all(&bytes).unwrap();
+    let mut asking = Peer::connect(address);
+    until(Duration::from_secs(10), "the app to run", || {
+        matches!(asking.outcome(id), Said::Outcome { outcome: Outcome::Running, .. }).then_some(())
+    });
+    busy
 }

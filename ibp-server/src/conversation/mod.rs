@@ -34,7 +34,7 @@ use self::linger::Linger;
 const REQUESTS_IN_A_ROW: usize = 8;
 
 /// The same while the worker lingers on a connection that always asks again at once.
-const LINGERED_IN_A_ROW: usize = 16;
+const LINGERED_IN_A_ROW: usize = 64;
 
 /// A connection while a worker has it.
 pub(crate) struct Live {

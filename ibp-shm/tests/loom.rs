@@ -41,6 +41,7 @@ impl Segments {
     /// Publishes `generation`, 1 or 2, whose contents are its number and the tag of the slot that it names.
     fn publish(&self, generation: u64, tag: u16) {
         let contents = generation << 16 | u64::from(tag);
+        // SAFETY: nobody has the generation's name yet; loom fails the test if somebody reads it at the same time.
         self.contents[generation as usize - 1].with_mut(|cell| unsafe { *cell = contents });
         publish(&self.index, &mut Names(self), generation - 1, generation, &mut |_| {}).unwrap();
     }
@@ -51,6 +52,7 @@ impl Segments {
         if !self.names[number].load(Ordering::Acquire) {
             return Ok(None);
         }
+        // SAFETY: it was written before it got its name; loom fails the test if somebody writes it at the same time.
         let contents = self.contents[number].with(|cell| unsafe { *cell });
         Ok(Some((contents >> 16, contents as u16)))
     }
